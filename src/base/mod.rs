@@ -1,0 +1,11 @@
+//! The base: a frozen foundation model with its preprocessing and licence.
+//!
+//! What lives here: the tables of architectures, reading weights from files
+//! of others, the canonical form and its digest, preprocessing. What does
+//! not: running the network (`train::backbone`), masks (`mask`).
+
+pub mod architecture;
+mod weights;
+
+pub use architecture::{Architecture, Role, TensorSpec};
+pub use weights::Weights;

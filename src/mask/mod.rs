@@ -1,0 +1,1 @@
+//! The mask artefact: bits over a frozen base, as a file.

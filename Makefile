@@ -1,0 +1,60 @@
+# Every target says what it does; `make` alone lists them.
+# Downloads go to $(CACHE), never into the clone. TORCH=cpu|cuda|/path picks libtorch.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+export TORCH ?= cpu
+
+# cargo, with libtorch where torch-sys finds it.
+CARGO = LIBTORCH=$$(scripts/libtorch.sh) cargo
+BIN = $${CARGO_TARGET_DIR:-target}/release
+
+.PHONY: help
+help: ## Lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Fetches libtorch, the demo's base and photographs (620 MB, once) and installs missing tools
+	@scripts/tools.sh
+	@scripts/libtorch.sh >/dev/null
+	@scripts/data.sh >/dev/null
+
+.PHONY: build
+build: ## Builds katagami and katagami-worker into target/release
+	@scripts/tools.sh
+	$(CARGO) build --release --locked --bins
+
+.PHONY: test
+test: setup ## Runs all tests
+	$(CARGO) build --release --locked --bins
+	$(CARGO) test --release --locked
+
+.PHONY: check
+check: ## Checks formatting and lints
+	cargo fmt --check
+	$(CARGO) clippy --release --locked --all-features --all-targets -- -D warnings
+
+.PHONY: check-server
+check-server: ## Checks that the server builds without libtorch
+	cargo check --release --locked --no-default-features --features server
+
+.PHONY: check-edge
+check-edge: ## Checks that the edge agent builds without libtorch
+	cargo check --release --locked --no-default-features --features edge
+
+.PHONY: test-unit
+test-unit: ## Runs the unit tests of server and edge without libtorch
+	cargo test --release --locked --no-default-features --features server,edge --lib
+
+.PHONY: fix
+fix: ## Formats, and applies what the lints can mend
+	cargo fmt
+	$(CARGO) clippy --release --all-features --all-targets --fix --allow-dirty --allow-staged
+
+.PHONY: doc
+doc: ## Builds the documentation of the code
+	$(CARGO) doc --release --no-deps --all-features
+
+.PHONY: clean
+clean: ## Removes what was built; the cache stays
+	cargo clean

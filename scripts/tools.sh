@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Checks for the tools that building and testing need, and installs missing
+# Debian packages where that is permitted. Says what to do where it is not.
+source "$(dirname "$0")/lib.sh"
+
+missing=()
+command -v cc >/dev/null && command -v c++ >/dev/null || missing+=(g++)
+command -v python3 >/dev/null && python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || missing+=(postgresql)
+
+if ! command -v cargo >/dev/null; then
+    die "Rust is missing; install Rust 1.95 or newer, then run the same command again"
+fi
+[ ${#missing[@]} -eq 0 ] && exit
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say "Installing ${missing[*]} with apt-get"
+    # A fresh machine may have an old list of packages or none.
+    apt-get update -qq >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+else
+    die "missing: ${missing[*]}; install them with: sudo apt-get install ${missing[*]}"
+fi

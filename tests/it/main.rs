@@ -1,0 +1,5 @@
+//! What a user sees, over the real executables. One binary, so that
+//! everything is linked once.
+
+mod architecture;
+mod executables;

@@ -5,7 +5,11 @@
 //! not: running the network (`train::backbone`), masks (`mask`).
 
 pub mod architecture;
+mod checkpoint;
+pub mod import;
+mod pickle;
 mod weights;
 
-pub use architecture::{Architecture, Role, TensorSpec};
-pub use weights::Weights;
+pub use architecture::{Architecture, Role, TensorSpec, architecture};
+pub use import::{ImportError, import};
+pub use weights::{Weights, write_atomically, write_safetensors};

@@ -1,5 +1,8 @@
 //! The weights of a base in canonical order.
 
+use std::io::{self, Write};
+use std::path::Path;
+
 use super::Architecture;
 use crate::domain::{Digest, Digester};
 
@@ -17,12 +20,48 @@ impl Weights {
     /// order as little-endian float32, with nothing in between.
     pub fn digest(&self) -> Digest {
         let mut digester = Digester::default();
-        let mut buffer = Vec::new();
         for tensor in &self.values {
-            buffer.clear();
-            buffer.extend(tensor.iter().flat_map(|value| value.to_le_bytes()));
-            digester.update(&buffer);
+            digester.update(&little_endian(tensor));
         }
         digester.finish()
     }
+}
+
+/// Writes `weights` as safetensors with canonical names in canonical order.
+/// The bytes depend on the weights alone. Atomic: the file is whole or not there.
+pub fn write_safetensors(weights: &Weights, path: &Path) -> io::Result<()> {
+    let mut header = serde_json::Map::new();
+    let mut offset = 0;
+    for (spec, values) in weights.architecture.tensors.iter().zip(&weights.values) {
+        let end = offset + values.len() * size_of::<f32>();
+        let entry = serde_json::json!({ "dtype": "F32", "shape": spec.shape, "data_offsets": [offset, end] });
+        header.insert(spec.name.clone(), entry);
+        offset = end;
+    }
+    let mut header = serde_json::to_vec(&header)?;
+    // The format asks for spaces, so that the data begins at a multiple of eight.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    write_atomically(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        weights.values.iter().try_for_each(|tensor| file.write_all(&little_endian(tensor)))
+    })
+}
+
+/// Writes a file beside its place, flushes it to disk and renames it into place.
+pub fn write_atomically(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let mut writer = io::BufWriter::new(file.as_file_mut());
+    content(&mut writer)?;
+    writer.flush()?;
+    drop(writer);
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    // The new name itself must survive a power cut, too.
+    std::fs::File::open(folder)?.sync_all()
+}
+
+fn little_endian(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }

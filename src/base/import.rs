@@ -1,0 +1,142 @@
+//! Imports weights from files of others, strictly: everything that the
+//! architecture needs is there once and is finite, or nothing is imported.
+
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::{self, CheckpointError, FileTensors};
+use super::{Architecture, Weights};
+use crate::domain::{ErrorKind, Problem};
+
+/// Why weights were not imported. Names the first offending tensor in canonical order.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file could not be read from disk.
+    #[error("`{}` cannot be read: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The content is no weights file.
+    #[error("`{}` is no usable weights file: {source}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: CheckpointError,
+    },
+    /// A tensor is missing.
+    #[error("tensor `{tensor}` of {architecture} is missing; is this file another architecture?")]
+    MissingTensor {
+        /// Its canonical name.
+        tensor: String,
+        /// The architecture asked for.
+        architecture: &'static str,
+    },
+    /// The file has a tensor that the architecture has not.
+    #[error("tensor `{tensor}` is no part of {architecture}; is this file another architecture?")]
+    ForeignTensor {
+        /// Its name in the file.
+        tensor: String,
+        /// The architecture asked for.
+        architecture: &'static str,
+    },
+    /// A tensor has another shape.
+    #[error("tensor `{tensor}` has shape {given:?}; {architecture} has {expected:?}")]
+    Shape {
+        /// Its canonical name.
+        tensor: String,
+        /// The architecture asked for.
+        architecture: &'static str,
+        /// The file's shape.
+        given: Vec<usize>,
+        /// The architecture's shape.
+        expected: Vec<usize>,
+    },
+    /// A tensor is not of floats of at most 32 bits.
+    #[error("tensor `{tensor}` is of type {given}; float32, float16 and bfloat16 are supported")]
+    ElementType {
+        /// Its canonical name.
+        tensor: String,
+        /// The file's type.
+        given: String,
+    },
+    /// A tensor holds NaN or infinity.
+    #[error("tensor `{tensor}` holds {value} at element {index}; a base must be finite")]
+    NotFinite {
+        /// Its canonical name.
+        tensor: String,
+        /// Which element, row-major.
+        index: usize,
+        /// What it holds.
+        value: f32,
+    },
+}
+
+impl Problem for ImportError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { .. } => ErrorKind::NotFound,
+            _ => ErrorKind::Invalid,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "weights_unreadable",
+            Self::Format { .. } => "weights_format",
+            Self::MissingTensor { .. } => "tensor_missing",
+            Self::ForeignTensor { .. } => "tensor_foreign",
+            Self::Shape { .. } => "tensor_shape",
+            Self::ElementType { .. } => "tensor_type",
+            Self::NotFinite { .. } => "tensor_not_finite",
+        }
+    }
+}
+
+/// Reads the weights of `architecture` from safetensors or a PyTorch checkpoint.
+pub fn import(architecture: &'static Architecture, path: &Path) -> Result<Weights, ImportError> {
+    let bytes = std::fs::read(path).map_err(|source| ImportError::Io { path: path.to_owned(), source })?;
+    let tensors =
+        checkpoint::read(&bytes).map_err(|source| ImportError::Format { path: path.to_owned(), source })?;
+    arrange(architecture, tensors)
+}
+
+/// Puts a file's tensors into canonical order and checks each.
+fn arrange(architecture: &'static Architecture, tensors: FileTensors) -> Result<Weights, ImportError> {
+    let mut tensors: FileTensors = tensors
+        .into_iter()
+        .map(|(name, tensor)| (name.strip_prefix("module.").map_or_else(|| name.clone(), str::to_owned), tensor))
+        .filter(|(name, _)| !name.ends_with("num_batches_tracked") && !name.starts_with(architecture.head_prefix))
+        .collect();
+    let mut values = Vec::with_capacity(architecture.tensors.len());
+    for spec in &architecture.tensors {
+        let tensor = || spec.name.clone();
+        let found = tensors
+            .remove(&spec.name)
+            .ok_or_else(|| ImportError::MissingTensor { tensor: tensor(), architecture: architecture.name })?;
+        if found.shape != spec.shape {
+            return Err(ImportError::Shape {
+                tensor: tensor(),
+                architecture: architecture.name,
+                given: found.shape,
+                expected: spec.shape.clone(),
+            });
+        }
+        let elements = found.elements.map_err(|given| ImportError::ElementType { tensor: tensor(), given })?;
+        if let Some((index, value)) = elements.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+            return Err(ImportError::NotFinite { tensor: tensor(), index, value: *value });
+        }
+        values.push(elements);
+    }
+    // The least name, so that the answer is the same each time.
+    if let Some(tensor) = tensors.into_keys().min() {
+        return Err(ImportError::ForeignTensor { tensor, architecture: architecture.name });
+    }
+    Ok(Weights { architecture, values })
+}
+
+#[cfg(test)]
+#[path = "tests/import.rs"]
+mod tests;

@@ -1,0 +1,42 @@
+//! Lays a mask over a base.
+
+use rayon::prelude::*;
+
+use super::arithmetic::mask_tensor;
+use super::{Artefact, Mask, MaskError};
+use crate::base::Weights;
+
+/// The masked weights of `base`. Says nothing of whether the mask is for this base: see [`apply_artefact`].
+pub fn apply(mask: &Mask, mut base: Weights) -> Result<Weights, MaskError> {
+    let fits = |index: &usize, len: usize| base.values.get(*index).is_some_and(|values| values.len() == len);
+    let fit = mask.tensors.iter().all(|(index, bits)| fits(index, bits.len()))
+        && mask.norms.iter().all(|(index, values)| fits(index, values.len()));
+    if !fit {
+        return Err(MaskError::Mismatch("a tensor has another length"));
+    }
+    base.values.par_iter_mut().enumerate().try_for_each(|(index, values)| {
+        if let Some(moved) = mask.norms.get(&index) {
+            values.copy_from_slice(moved);
+        }
+        match mask.tensors.get(&index) {
+            Some(bits) => mask_tensor(values, bits),
+            None => Ok(()),
+        }
+    })?;
+    Ok(base)
+}
+
+/// Applies an artefact to the base that it is bound to, and checks that the
+/// weights that come out are, bit for bit, those that the gate judged.
+pub fn apply_artefact(artefact: &Artefact, base: Weights) -> Result<Weights, MaskError> {
+    let given = base.digest();
+    if given != artefact.header.base {
+        return Err(MaskError::WrongBase { expected: artefact.header.base, given });
+    }
+    let masked = apply(&artefact.mask, base)?;
+    let given = masked.digest();
+    if given != artefact.header.weights {
+        return Err(MaskError::WrongWeights { expected: artefact.header.weights, given });
+    }
+    Ok(masked)
+}

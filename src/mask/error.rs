@@ -1,0 +1,80 @@
+//! What can be wrong with an artefact, and whose fault it is.
+
+use super::arithmetic::NothingKept;
+use crate::domain::{Digest, ErrorKind, Problem};
+
+/// Why an artefact was not written, read or applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MaskError {
+    /// The bytes are no artefact at all.
+    #[error("this is no mask artefact")]
+    NotAnArtefact,
+    /// A newer program wrote it.
+    #[error("this artefact has format version {0}, this program reads up to {max}; update Katagami", max = super::VERSION)]
+    UnsupportedVersion(u16),
+    /// It ends too early.
+    #[error("the artefact is cut short; fetch it again")]
+    Truncated,
+    /// Its checksum or its content is wrong.
+    #[error("the artefact is damaged ({0}); fetch it again")]
+    Corrupt(&'static str),
+    /// It would take more memory than allowed.
+    #[error("the artefact asks for {needed} bytes of memory and {left} are left of the limit")]
+    LimitExceeded {
+        /// What it asks for.
+        needed: usize,
+        /// What is left.
+        left: usize,
+    },
+    /// It is for an architecture that this program does not know.
+    #[error("the artefact is for architecture `{0}`, which this program does not know; update Katagami")]
+    UnknownArchitecture(String),
+    /// It is for another base.
+    #[error("the mask is for base {expected}, this is base {given}; fetch the base that the mask names")]
+    WrongBase {
+        /// The base that the mask is bound to.
+        expected: Digest,
+        /// The base that was given.
+        given: Digest,
+    },
+    /// The masked weights are not those that training saw.
+    #[error("the masked weights have digest {given}, the artefact says {expected}; nothing was written")]
+    WrongWeights {
+        /// What the header says.
+        expected: Digest,
+        /// What came out.
+        given: Digest,
+    },
+    /// A mask does not fit the architecture (the caller's fault).
+    #[error("the mask does not fit the architecture: {0}")]
+    Mismatch(&'static str),
+    /// A tensor loses all its weights.
+    #[error(transparent)]
+    NothingKept(#[from] NothingKept),
+}
+
+impl Problem for MaskError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::LimitExceeded { .. } => ErrorKind::TooLarge,
+            Self::WrongBase { .. } => ErrorKind::Conflict,
+            _ => ErrorKind::Invalid,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotAnArtefact => "not_an_artefact",
+            Self::UnsupportedVersion(_) => "artefact_version",
+            Self::Truncated => "artefact_truncated",
+            Self::Corrupt(_) => "artefact_corrupt",
+            Self::LimitExceeded { .. } => "artefact_limit",
+            Self::UnknownArchitecture(_) => "architecture_unknown",
+            Self::WrongBase { .. } => "wrong_base",
+            Self::WrongWeights { .. } => "wrong_weights",
+            Self::Mismatch(_) => "mask_mismatch",
+            Self::NothingKept(_) => "nothing_kept",
+        }
+    }
+}

@@ -8,8 +8,12 @@ pub mod architecture;
 mod checkpoint;
 pub mod import;
 mod pickle;
+pub mod preprocessing;
+pub mod store;
 mod weights;
 
 pub use architecture::{Architecture, Role, TensorSpec, architecture};
 pub use import::{ImportError, import};
+pub use preprocessing::Preprocessing;
+pub use store::{BaseStore, Manifest, StoreError};
 pub use weights::{Weights, write_atomically, write_safetensors};

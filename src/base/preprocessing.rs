@@ -1,0 +1,239 @@
+//! How a picture becomes network input: part of the base, the same function
+//! in training, gate, server and edge.
+//!
+//! Decoders and resizers differ by whole grey levels, so what a mask was
+//! trained on and what a device feeds it must come from here alone.
+
+use std::io::Cursor;
+
+use fast_image_resize::images::Image;
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, RgbImage};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Digest, ErrorKind, Problem};
+
+/// How pictures become network input. In the base's manifest; its digest is in every mask.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Preprocessing {
+    /// Edge length of the square network input in pixels.
+    pub size: u32,
+    /// How a picture that is not square is made so.
+    pub fit: Fit,
+    /// The filter that resizes.
+    pub filter: Filter,
+    /// Mean of each colour, on the scale 0 to 1; subtracted.
+    pub mean: [f32; 3],
+    /// Standard deviation of each colour; divided by.
+    pub std: [f32; 3],
+    /// How more than 8 bits a colour become 8.
+    pub bit_depth: BitDepth,
+}
+
+/// How a picture that is not square is made so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fit {
+    /// Both edges become `size`; the aspect ratio is lost.
+    Squash,
+    /// The longer edge becomes `size`; black bars fill the rest.
+    Letterbox,
+    /// The shorter edge becomes `size`; the middle is kept.
+    Crop,
+}
+
+/// The filter that resizes. All are area-aware: shrinking averages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filter {
+    /// Triangle filter.
+    Bilinear,
+    /// Catmull-Rom filter.
+    Bicubic,
+    /// Three-lobed Lanczos filter.
+    Lanczos3,
+}
+
+/// How more than 8 bits a colour become 8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BitDepth {
+    /// By the fewest bits (9 to 16) that hold the picture's brightest value, so
+    /// that a 12-bit camera's pictures in 16-bit files are not black.
+    UsedBits,
+    /// By all 16 bits.
+    FullRange,
+}
+
+/// What a picture may cost to decode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// Longest edge in pixels.
+    pub edge: u32,
+    /// Most bytes that decoding may allocate.
+    pub bytes: u64,
+}
+
+impl Default for DecodeLimits {
+    /// 16,384 pixels an edge and 512 MiB.
+    fn default() -> Self {
+        Self { edge: 16_384, bytes: 512 << 20 }
+    }
+}
+
+/// Why a picture was not decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureError {
+    /// Its content is of no known format.
+    #[error("this is no picture of a known format (JPEG, PNG, TIFF, BMP, GIF, WebP, PNM)")]
+    UnknownFormat,
+    /// It is damaged.
+    #[error("the picture is damaged ({0})")]
+    Damaged(String),
+    /// It is larger than the limits allow.
+    #[error("the picture is larger than the limit of {} pixels an edge and {} MiB", .0.edge, .0.bytes >> 20)]
+    TooLarge(DecodeLimits),
+}
+
+impl Problem for PictureError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::TooLarge(_) => ErrorKind::TooLarge,
+            _ => ErrorKind::Invalid,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownFormat => "picture_format",
+            Self::Damaged(_) => "picture_damaged",
+            Self::TooLarge(_) => "picture_too_large",
+        }
+    }
+}
+
+impl Preprocessing {
+    /// ImageNet's usual preparation at `size` pixels with the given statistics.
+    pub fn squashed(size: u32, mean: [f32; 3], std: [f32; 3]) -> Self {
+        Self { size, fit: Fit::Squash, filter: Filter::Bicubic, mean, std, bit_depth: BitDepth::UsedBits }
+    }
+
+    /// What the reference implementation of an architecture uses.
+    pub fn of_architecture(name: &str) -> Self {
+        if name.starts_with("efficientnet_lite") {
+            Self::squashed(224, [0.498; 3], [0.502; 3])
+        } else {
+            Self::squashed(224, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+        }
+    }
+
+    /// The SHA-256 of the JSON form.
+    pub fn digest(&self) -> Digest {
+        let json = serde_json::to_vec(self).expect("plain numbers and words are JSON");
+        Digest::of(&json)
+    }
+
+    /// Decodes a picture and resizes it to `size` × `size`.
+    pub fn picture(&self, bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, PictureError> {
+        Ok(self.resize(&decode(bytes, self.bit_depth, limits)?, self.size))
+    }
+
+    /// A decoded picture as `size` × `size` pixels.
+    pub fn resize(&self, picture: &RgbImage, size: u32) -> RgbImage {
+        let (width, height) = picture.dimensions();
+        let (long, short) = (width.max(height), width.min(height));
+        let side = |edge: u32, by: u32| ((u64::from(edge) * u64::from(size)).div_ceil(u64::from(by)) as u32).max(1);
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(match self.filter {
+            Filter::Bilinear => FilterType::Bilinear,
+            Filter::Bicubic => FilterType::CatmullRom,
+            Filter::Lanczos3 => FilterType::Lanczos3,
+        }));
+        match self.fit {
+            Fit::Squash => resample(picture, size, size, &options),
+            Fit::Crop => {
+                let at = |edge: u32| f64::from(edge - short) / 2.0;
+                let middle = options.crop(at(width), at(height), f64::from(short), f64::from(short));
+                resample(picture, size, size, &middle)
+            }
+            Fit::Letterbox => {
+                let (inner_width, inner_height) = (side(width, long).min(size), side(height, long).min(size));
+                let inner = resample(picture, inner_width, inner_height, &options);
+                let mut boxed = RgbImage::new(size, size);
+                let at = |inner: u32| i64::from((size - inner) / 2);
+                image::imageops::replace(&mut boxed, &inner, at(inner_width), at(inner_height));
+                boxed
+            }
+        }
+    }
+
+    /// Network input `[3, height, width]` of a picture: scaled to 0 to 1, less the mean, by the deviation.
+    pub fn normalise(&self, picture: &RgbImage) -> Vec<f32> {
+        let pixels = picture.as_raw();
+        (0..3)
+            .flat_map(|colour| {
+                let (mean, std) = (self.mean[colour], self.std[colour]);
+                pixels.iter().skip(colour).step_by(3).map(move |value| (f32::from(*value) / 255.0 - mean) / std)
+            })
+            .collect()
+    }
+}
+
+fn resample(picture: &RgbImage, width: u32, height: u32, options: &ResizeOptions) -> RgbImage {
+    let mut resized = Image::new(width, height, PixelType::U8x3);
+    let source = fast_image_resize::images::ImageRef::new(picture.width(), picture.height(), picture, PixelType::U8x3)
+        .expect("an RGB image has three bytes a pixel");
+    Resizer::new().resize(&source, &mut resized, options).expect("both images have the same pixel type");
+    RgbImage::from_raw(width, height, resized.into_vec()).expect("the buffer was made for this size")
+}
+
+/// Decodes a picture to upright RGB: EXIF orientation applied, alpha over
+/// black, palette and CMYK converted, more than 8 bits scaled by `depth`.
+pub fn decode(bytes: &[u8], depth: BitDepth, limits: &DecodeLimits) -> Result<RgbImage, PictureError> {
+    let failed = |error: ImageError| match error {
+        ImageError::Limits(_) => PictureError::TooLarge(*limits),
+        ImageError::Unsupported(_) => PictureError::UnknownFormat,
+        other => PictureError::Damaged(other.to_string().chars().take(120).collect()),
+    };
+    let mut reader =
+        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|_| PictureError::UnknownFormat)?;
+    let mut allowed = image::Limits::default();
+    allowed.max_image_width = Some(limits.edge);
+    allowed.max_image_height = Some(limits.edge);
+    allowed.max_alloc = Some(limits.bytes);
+    reader.limits(allowed);
+    let mut decoder = reader.into_decoder().map_err(failed)?;
+    if decoder.total_bytes() > limits.bytes {
+        return Err(PictureError::TooLarge(*limits));
+    }
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    picture.apply_orientation(orientation);
+    Ok(flatten(&picture, depth))
+}
+
+/// 8-bit RGB of whatever a decoder gave.
+fn flatten(picture: &DynamicImage, depth: BitDepth) -> RgbImage {
+    if picture.color().bytes_per_pixel() / picture.color().channel_count() == 1 && !picture.color().has_alpha() {
+        return picture.to_rgb8();
+    }
+    let wide = picture.to_rgba16();
+    let deep = picture.color().bytes_per_pixel() / picture.color().channel_count() > 1;
+    let brightest = wide.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).max().unwrap_or(0);
+    let used = match depth {
+        BitDepth::UsedBits if deep => (16 - u32::from(brightest).leading_zeros().saturating_sub(16)).clamp(8, 16),
+        _ => 16,
+    };
+    let full = f32::from(u16::MAX >> (16 - used));
+    let mut flat = RgbImage::new(wide.width(), wide.height());
+    for (to, from) in flat.pixels_mut().zip(wide.pixels()) {
+        let alpha = f32::from(from[3]) / f32::from(u16::MAX);
+        to.0 = [0, 1, 2].map(|colour| (f32::from(from[colour]) / full * alpha * 255.0 + 0.5) as u8);
+    }
+    flat
+}
+
+#[cfg(test)]
+#[path = "tests/preprocessing.rs"]
+mod tests;

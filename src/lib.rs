@@ -7,6 +7,6 @@
 //! `ARCHITECTURE.md` maps the modules and says which may use which.
 
 pub mod base;
+pub mod cli;
 pub mod domain;
 pub mod mask;
-pub mod cli;

@@ -130,7 +130,9 @@ static ARCHITECTURES: LazyLock<Vec<Architecture>> = LazyLock::new(|| {
 
 /// The architecture called `name`, if it is known.
 pub fn architecture(name: &str) -> Option<&'static Architecture> {
-    ARCHITECTURES.iter().find(|architecture| architecture.name == name)
+    ARCHITECTURES
+        .iter()
+        .find(|architecture| architecture.name == name)
 }
 
 /// The names of all known architectures.
@@ -154,7 +156,13 @@ impl Table {
 
     fn depthwise(&mut self, name: &str, channels: usize, kernel: usize) {
         let shape = vec![channels, 1, kernel, kernel];
-        self.push(format!("{name}.weight"), shape, Role::Convolution { groups: channels as u32 });
+        self.push(
+            format!("{name}.weight"),
+            shape,
+            Role::Convolution {
+                groups: channels as u32,
+            },
+        );
     }
 
     fn batch_norm(&mut self, name: &str, channels: usize) {
@@ -185,7 +193,13 @@ fn efficientnet_lite0() -> Architecture {
     for (repeats, kernel, stride, expand, input, output) in STAGES {
         for repeat in 0..repeats {
             let (stride, input) = if repeat == 0 { (stride, input) } else { (1, output) };
-            blocks.push(InvertedResidual { kernel, stride, expand, input, output });
+            blocks.push(InvertedResidual {
+                kernel,
+                stride,
+                expand,
+                input,
+                output,
+            });
         }
     }
     let mut table = Table::default();

@@ -63,7 +63,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<FileTensors, CheckpointError> {
 }
 
 fn read_safetensors(bytes: &[u8]) -> Result<FileTensors, CheckpointError> {
-    let file = SafeTensors::deserialize(bytes).map_err(|error| CheckpointError::Safetensors(error.to_string()))?;
+    let file =
+        SafeTensors::deserialize(bytes).map_err(|error| CheckpointError::Safetensors(error.to_string()))?;
     let tensors = file.iter().map(|(name, view)| {
         let elements = match view.dtype() {
             Dtype::F32 => Ok(floats(ElementType::F32, view.data())),
@@ -71,7 +72,13 @@ fn read_safetensors(bytes: &[u8]) -> Result<FileTensors, CheckpointError> {
             Dtype::BF16 => Ok(floats(ElementType::BF16, view.data())),
             other => Err(format!("{other:?}")),
         };
-        (name.to_owned(), FileTensor { shape: view.shape().to_vec(), elements })
+        (
+            name.to_owned(),
+            FileTensor {
+                shape: view.shape().to_vec(),
+                elements,
+            },
+        )
     });
     Ok(tensors.collect())
 }
@@ -90,7 +97,9 @@ fn read_zip(bytes: &[u8]) -> Result<FileTensors, CheckpointError> {
     let mut member = |name: &str| -> Result<Vec<u8>, CheckpointError> {
         let file = archive.by_name(name).map_err(damaged)?;
         if file.compression() != zip::CompressionMethod::Stored {
-            return Err(CheckpointError::Archive(format!("`{name}` is compressed, which PyTorch never does")));
+            return Err(CheckpointError::Archive(format!(
+                "`{name}` is compressed, which PyTorch never does"
+            )));
         }
         let mut content = Vec::new();
         file.take(bytes.len() as u64)
@@ -125,18 +134,30 @@ fn read_legacy(bytes: &[u8]) -> Result<FileTensors, CheckpointError> {
     let views = tensors_of(&next()?);
     let keys = next()?;
     let Value::List(keys) = keys else {
-        return Err(CheckpointError::Pickle("the list of its storages is missing".to_owned()));
+        return Err(CheckpointError::Pickle(
+            "the list of its storages is missing".to_owned(),
+        ));
     };
-    let element_of: HashMap<_, _> =
-        views.iter().map(|(_, view)| (view.storage.key.to_string(), view.storage.element)).collect();
+    let element_of: HashMap<_, _> = views
+        .iter()
+        .map(|(_, view)| (view.storage.key.to_string(), view.storage.element))
+        .collect();
     let mut storages = HashMap::new();
     for key in keys.borrow().iter() {
         let Value::Text(key) = key else { continue };
         // Storages that no tensor uses have no known length and end the search.
-        let Some(element) = element_of.get(key.as_ref()) else { break };
-        let Some((length, after)) = rest.split_first_chunk::<8>() else { break };
-        let length = usize::try_from(i64::from_le_bytes(*length)).ok().and_then(|n| n.checked_mul(element.size()));
-        let Some(content) = length.and_then(|length| after.get(..length)) else { break };
+        let Some(element) = element_of.get(key.as_ref()) else {
+            break;
+        };
+        let Some((length, after)) = rest.split_first_chunk::<8>() else {
+            break;
+        };
+        let length = usize::try_from(i64::from_le_bytes(*length))
+            .ok()
+            .and_then(|n| n.checked_mul(element.size()));
+        let Some(content) = length.and_then(|length| after.get(..length)) else {
+            break;
+        };
         storages.insert(key.to_string(), content);
         rest = &after[content.len()..];
     }
@@ -146,11 +167,15 @@ fn read_legacy(bytes: &[u8]) -> Result<FileTensors, CheckpointError> {
 /// The tensors of a checkpoint's outermost dictionary, or of the one under
 /// `state_dict` or `model`, in the file's order.
 fn tensors_of(value: &Value) -> Vec<(String, TensorView)> {
-    let Value::Dict(entries) = value else { return Vec::new() };
+    let Value::Dict(entries) = value else {
+        return Vec::new();
+    };
     let mut tensors = Vec::new();
     for (key, value) in entries.borrow().iter() {
         match (key, value) {
-            (Value::Text(name), Value::Tensor(view)) => tensors.push((name.to_string(), TensorView::clone(view))),
+            (Value::Text(name), Value::Tensor(view)) => {
+                tensors.push((name.to_string(), TensorView::clone(view)))
+            }
             (Value::Text(name), Value::Dict(inner)) if matches!(name.as_ref(), "state_dict" | "model") => {
                 for (key, value) in inner.borrow().iter() {
                     if let (Value::Text(name), Value::Tensor(view)) = (key, value) {
@@ -179,14 +204,23 @@ fn gather<'a>(
             }
             other => Err(format!("{other:?}")),
         };
-        tensors.insert(name, FileTensor { shape: view.shape, elements });
+        tensors.insert(
+            name,
+            FileTensor {
+                shape: view.shape,
+                elements,
+            },
+        );
     }
     Ok(tensors)
 }
 
 /// The elements of `view` in row-major order; none if they reach past the storage.
 fn strided(view: &TensorView, storage: &[f32]) -> Option<Vec<f32>> {
-    let length = view.shape.iter().try_fold(1_usize, |length, size| length.checked_mul(*size))?;
+    let length = view
+        .shape
+        .iter()
+        .try_fold(1_usize, |length, size| length.checked_mul(*size))?;
     // An expanded tensor (stride 0) could ask for more than the file holds.
     if view.shape.len() != view.strides.len() || length > storage.len() {
         return None;
@@ -194,9 +228,12 @@ fn strided(view: &TensorView, storage: &[f32]) -> Option<Vec<f32>> {
     let mut elements = Vec::with_capacity(length);
     let mut position = vec![0; view.shape.len()];
     for _ in 0..length {
-        let steps = position.iter().zip(&view.strides).try_fold(view.offset, |at, (index, stride)| {
-            at.checked_add(usize::checked_mul(*index, *stride)?)
-        })?;
+        let steps = position
+            .iter()
+            .zip(&view.strides)
+            .try_fold(view.offset, |at, (index, stride)| {
+                at.checked_add(usize::checked_mul(*index, *stride)?)
+            })?;
         elements.push(*storage.get(steps)?);
         for axis in (0..position.len()).rev() {
             position[axis] += 1;
@@ -211,11 +248,18 @@ fn strided(view: &TensorView, storage: &[f32]) -> Option<Vec<f32>> {
 
 fn floats(element: ElementType, bytes: &[u8]) -> Vec<f32> {
     match element {
-        ElementType::F32 => {
-            bytes.chunks_exact(4).map(|raw| f32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]])).collect()
-        }
-        ElementType::F16 => bytes.chunks_exact(2).map(|raw| f16::from_le_bytes([raw[0], raw[1]]).to_f32()).collect(),
-        ElementType::BF16 => bytes.chunks_exact(2).map(|raw| bf16::from_le_bytes([raw[0], raw[1]]).to_f32()).collect(),
+        ElementType::F32 => bytes
+            .chunks_exact(4)
+            .map(|raw| f32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]))
+            .collect(),
+        ElementType::F16 => bytes
+            .chunks_exact(2)
+            .map(|raw| f16::from_le_bytes([raw[0], raw[1]]).to_f32())
+            .collect(),
+        ElementType::BF16 => bytes
+            .chunks_exact(2)
+            .map(|raw| bf16::from_le_bytes([raw[0], raw[1]]).to_f32())
+            .collect(),
         ElementType::F64 | ElementType::I64 => Vec::new(),
     }
 }

@@ -97,9 +97,14 @@ impl Problem for ImportError {
 
 /// Reads the weights of `architecture` from safetensors or a PyTorch checkpoint.
 pub fn import(architecture: &'static Architecture, path: &Path) -> Result<Weights, ImportError> {
-    let bytes = std::fs::read(path).map_err(|source| ImportError::Io { path: path.to_owned(), source })?;
-    let tensors =
-        checkpoint::read(&bytes).map_err(|source| ImportError::Format { path: path.to_owned(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| ImportError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    let tensors = checkpoint::read(&bytes).map_err(|source| ImportError::Format {
+        path: path.to_owned(),
+        source,
+    })?;
     arrange(architecture, tensors)
 }
 
@@ -107,15 +112,26 @@ pub fn import(architecture: &'static Architecture, path: &Path) -> Result<Weight
 fn arrange(architecture: &'static Architecture, tensors: FileTensors) -> Result<Weights, ImportError> {
     let mut tensors: FileTensors = tensors
         .into_iter()
-        .map(|(name, tensor)| (name.strip_prefix("module.").map_or_else(|| name.clone(), str::to_owned), tensor))
-        .filter(|(name, _)| !name.ends_with("num_batches_tracked") && !name.starts_with(architecture.head_prefix))
+        .map(|(name, tensor)| {
+            (
+                name.strip_prefix("module.")
+                    .map_or_else(|| name.clone(), str::to_owned),
+                tensor,
+            )
+        })
+        .filter(|(name, _)| {
+            !name.ends_with("num_batches_tracked") && !name.starts_with(architecture.head_prefix)
+        })
         .collect();
     let mut values = Vec::with_capacity(architecture.tensors.len());
     for spec in &architecture.tensors {
         let tensor = || spec.name.clone();
         let found = tensors
             .remove(&spec.name)
-            .ok_or_else(|| ImportError::MissingTensor { tensor: tensor(), architecture: architecture.name })?;
+            .ok_or_else(|| ImportError::MissingTensor {
+                tensor: tensor(),
+                architecture: architecture.name,
+            })?;
         if found.shape != spec.shape {
             return Err(ImportError::Shape {
                 tensor: tensor(),
@@ -124,15 +140,25 @@ fn arrange(architecture: &'static Architecture, tensors: FileTensors) -> Result<
                 expected: spec.shape.clone(),
             });
         }
-        let elements = found.elements.map_err(|given| ImportError::ElementType { tensor: tensor(), given })?;
+        let elements = found.elements.map_err(|given| ImportError::ElementType {
+            tensor: tensor(),
+            given,
+        })?;
         if let Some((index, value)) = elements.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-            return Err(ImportError::NotFinite { tensor: tensor(), index, value: *value });
+            return Err(ImportError::NotFinite {
+                tensor: tensor(),
+                index,
+                value: *value,
+            });
         }
         values.push(elements);
     }
     // The least name, so that the answer is the same each time.
     if let Some(tensor) = tensors.into_keys().min() {
-        return Err(ImportError::ForeignTensor { tensor, architecture: architecture.name });
+        return Err(ImportError::ForeignTensor {
+            tensor,
+            architecture: architecture.name,
+        });
     }
     Ok(Weights { architecture, values })
 }

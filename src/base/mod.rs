@@ -7,6 +7,7 @@
 pub mod architecture;
 mod checkpoint;
 pub mod import;
+mod overlay;
 mod pickle;
 pub mod preprocessing;
 pub mod store;
@@ -14,6 +15,7 @@ mod weights;
 
 pub use architecture::{Architecture, Role, TensorSpec, architecture};
 pub use import::{ImportError, import};
+pub use overlay::overlay_safetensors;
 pub use preprocessing::Preprocessing;
 pub use store::{BaseStore, Manifest, StoreError};
 pub use weights::{Weights, write_atomically, write_safetensors};

@@ -113,7 +113,13 @@ pub(super) enum PickleError {
 
 /// Reads one pickle from the beginning of `bytes`; answers its value and its length in bytes.
 pub(super) fn read(bytes: &[u8]) -> Result<(Value, usize), PickleError> {
-    let mut machine = Machine { bytes, at: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
+    let mut machine = Machine {
+        bytes,
+        at: 0,
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: HashMap::new(),
+    };
     loop {
         if machine.step()? {
             let value = machine.pop()?;
@@ -135,8 +141,8 @@ impl Machine<'_> {
     /// Runs one instruction; true at the end of the pickle.
     fn step(&mut self) -> Result<bool, PickleError> {
         match self.byte()? {
-            0x80 => drop(self.byte()?),              // PROTO
-            0x95 => drop(self.take(8)?),             // FRAME
+            0x80 => drop(self.byte()?),  // PROTO
+            0x95 => drop(self.take(8)?), // FRAME
             b'(' => self.marks.push(self.stack.len()),
             b'.' => return Ok(true),
             b'N' | 0x88 | 0x89 => self.stack.push(Value::Opaque), // NONE, NEWTRUE, NEWFALSE
@@ -234,11 +240,17 @@ impl Machine<'_> {
     }
 
     fn malformed(&self) -> PickleError {
-        PickleError::Malformed { at: self.at.saturating_sub(1) }
+        PickleError::Malformed {
+            at: self.at.saturating_sub(1),
+        }
     }
 
     fn take(&mut self, length: usize) -> Result<&[u8], PickleError> {
-        let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len()).ok_or(PickleError::Truncated)?;
+        let end = self
+            .at
+            .checked_add(length)
+            .filter(|end| *end <= self.bytes.len())
+            .ok_or(PickleError::Truncated)?;
         let taken = &self.bytes[self.at..end];
         self.at = end;
         Ok(taken)
@@ -256,7 +268,10 @@ impl Machine<'_> {
 
     fn line(&mut self) -> Result<String, PickleError> {
         let rest = &self.bytes[self.at..];
-        let length = rest.iter().position(|byte| *byte == b'\n').ok_or(PickleError::Truncated)?;
+        let length = rest
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .ok_or(PickleError::Truncated)?;
         let line = String::from_utf8_lossy(&rest[..length]).into_owned();
         self.at += length + 1;
         Ok(line)
@@ -275,7 +290,11 @@ impl Machine<'_> {
         let length = usize::from(self.byte()?);
         let raw = self.take(length)?;
         let value = if length <= 8 {
-            let sign = if raw.last().is_some_and(|top| top & 0x80 != 0) { 0xff } else { 0 };
+            let sign = if raw.last().is_some_and(|top| top & 0x80 != 0) {
+                0xff
+            } else {
+                0
+            };
             let mut wide = [sign; 8];
             wide[..length].copy_from_slice(raw);
             Value::Int(i64::from_le_bytes(wide))
@@ -370,18 +389,24 @@ impl Machine<'_> {
 fn storage(id: &Value) -> Option<Storage> {
     let Value::Tuple(id) = id else { return None };
     match id.as_ref() {
-        [Value::Text(kind), Value::Global(Global::StorageType(element)), Value::Text(key), ..]
-            if kind.as_ref() == "storage" =>
-        {
-            Some(Storage { key: Rc::clone(key), element: *element })
-        }
+        [
+            Value::Text(kind),
+            Value::Global(Global::StorageType(element)),
+            Value::Text(key),
+            ..,
+        ] if kind.as_ref() == "storage" => Some(Storage {
+            key: Rc::clone(key),
+            element: *element,
+        }),
         _ => None,
     }
 }
 
 /// The few calls that a checkpoint makes.
 fn rebuild(callable: &Value, arguments: &Value) -> Option<Value> {
-    let (Value::Global(callable), Value::Tuple(arguments)) = (callable, arguments) else { return None };
+    let (Value::Global(callable), Value::Tuple(arguments)) = (callable, arguments) else {
+        return None;
+    };
     match (callable, arguments.as_ref()) {
         (Global::OrderedDict, []) => Some(Value::Dict(Rc::default())),
         (Global::RebuildParameter, [tensor @ Value::Tensor(_), ..]) => Some(tensor.clone()),
@@ -415,7 +440,9 @@ mod tests {
     #[test]
     fn a_dictionary_of_text_and_numbers_is_read() {
         let (value, length) = read(b"\x80\x02}X\x01\x00\x00\x00aK\x07s.rest").unwrap();
-        let Value::Dict(entries) = value else { panic!("a dictionary") };
+        let Value::Dict(entries) = value else {
+            panic!("a dictionary")
+        };
         let entries = entries.borrow();
         assert!(matches!(&entries[..], [(Value::Text(key), Value::Int(7))] if key.as_ref() == "a"));
         assert_eq!(length, 13);

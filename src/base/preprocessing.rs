@@ -79,7 +79,10 @@ pub struct DecodeLimits {
 impl Default for DecodeLimits {
     /// 16,384 pixels an edge and 512 MiB.
     fn default() -> Self {
-        Self { edge: 16_384, bytes: 512 << 20 }
+        Self {
+            edge: 16_384,
+            bytes: 512 << 20,
+        }
     }
 }
 
@@ -117,7 +120,14 @@ impl Problem for PictureError {
 impl Preprocessing {
     /// ImageNet's usual preparation at `size` pixels with the given statistics.
     pub fn squashed(size: u32, mean: [f32; 3], std: [f32; 3]) -> Self {
-        Self { size, fit: Fit::Squash, filter: Filter::Bicubic, mean, std, bit_depth: BitDepth::UsedBits }
+        Self {
+            size,
+            fit: Fit::Squash,
+            filter: Filter::Bicubic,
+            mean,
+            std,
+            bit_depth: BitDepth::UsedBits,
+        }
     }
 
     /// What the reference implementation of an architecture uses.
@@ -144,7 +154,8 @@ impl Preprocessing {
     pub fn resize(&self, picture: &RgbImage, size: u32) -> RgbImage {
         let (width, height) = picture.dimensions();
         let (long, short) = (width.max(height), width.min(height));
-        let side = |edge: u32, by: u32| ((u64::from(edge) * u64::from(size)).div_ceil(u64::from(by)) as u32).max(1);
+        let side =
+            |edge: u32, by: u32| ((u64::from(edge) * u64::from(size)).div_ceil(u64::from(by)) as u32).max(1);
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(match self.filter {
             Filter::Bilinear => FilterType::Bilinear,
             Filter::Bicubic => FilterType::CatmullRom,
@@ -174,7 +185,11 @@ impl Preprocessing {
         (0..3)
             .flat_map(|colour| {
                 let (mean, std) = (self.mean[colour], self.std[colour]);
-                pixels.iter().skip(colour).step_by(3).map(move |value| (f32::from(*value) / 255.0 - mean) / std)
+                pixels
+                    .iter()
+                    .skip(colour)
+                    .step_by(3)
+                    .map(move |value| (f32::from(*value) / 255.0 - mean) / std)
             })
             .collect()
     }
@@ -182,9 +197,12 @@ impl Preprocessing {
 
 fn resample(picture: &RgbImage, width: u32, height: u32, options: &ResizeOptions) -> RgbImage {
     let mut resized = Image::new(width, height, PixelType::U8x3);
-    let source = fast_image_resize::images::ImageRef::new(picture.width(), picture.height(), picture, PixelType::U8x3)
-        .expect("an RGB image has three bytes a pixel");
-    Resizer::new().resize(&source, &mut resized, options).expect("both images have the same pixel type");
+    let source =
+        fast_image_resize::images::ImageRef::new(picture.width(), picture.height(), picture, PixelType::U8x3)
+            .expect("an RGB image has three bytes a pixel");
+    Resizer::new()
+        .resize(&source, &mut resized, options)
+        .expect("both images have the same pixel type");
     RgbImage::from_raw(width, height, resized.into_vec()).expect("the buffer was made for this size")
 }
 
@@ -196,8 +214,9 @@ pub fn decode(bytes: &[u8], depth: BitDepth, limits: &DecodeLimits) -> Result<Rg
         ImageError::Unsupported(_) => PictureError::UnknownFormat,
         other => PictureError::Damaged(other.to_string().chars().take(120).collect()),
     };
-    let mut reader =
-        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|_| PictureError::UnknownFormat)?;
+    let mut reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|_| PictureError::UnknownFormat)?;
     let mut allowed = image::Limits::default();
     allowed.max_image_width = Some(limits.edge);
     allowed.max_image_height = Some(limits.edge);
@@ -215,14 +234,22 @@ pub fn decode(bytes: &[u8], depth: BitDepth, limits: &DecodeLimits) -> Result<Rg
 
 /// 8-bit RGB of whatever a decoder gave.
 fn flatten(picture: &DynamicImage, depth: BitDepth) -> RgbImage {
-    if picture.color().bytes_per_pixel() / picture.color().channel_count() == 1 && !picture.color().has_alpha() {
+    if picture.color().bytes_per_pixel() / picture.color().channel_count() == 1
+        && !picture.color().has_alpha()
+    {
         return picture.to_rgb8();
     }
     let wide = picture.to_rgba16();
     let deep = picture.color().bytes_per_pixel() / picture.color().channel_count() > 1;
-    let brightest = wide.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).max().unwrap_or(0);
+    let brightest = wide
+        .pixels()
+        .flat_map(|pixel| [pixel[0], pixel[1], pixel[2]])
+        .max()
+        .unwrap_or(0);
     let used = match depth {
-        BitDepth::UsedBits if deep => (16 - u32::from(brightest).leading_zeros().saturating_sub(16)).clamp(8, 16),
+        BitDepth::UsedBits if deep => {
+            (16 - u32::from(brightest).leading_zeros().saturating_sub(16)).clamp(8, 16)
+        }
         _ => 16,
     };
     let full = f32::from(u16::MAX >> (16 - used));

@@ -121,8 +121,10 @@ impl BaseStore {
         write_safetensors(weights, &path).map_err(at(&path))?;
         manifest.bytes = fs::metadata(&path).map_err(at(&path))?.len();
         let path = self.manifest_path(&manifest.digest);
-        write_atomically(&path, |file| serde_json::to_writer_pretty(file, &manifest).map_err(io::Error::from))
-            .map_err(at(&path))?;
+        write_atomically(&path, |file| {
+            serde_json::to_writer_pretty(file, &manifest).map_err(io::Error::from)
+        })
+        .map_err(at(&path))?;
         Ok(manifest)
     }
 
@@ -155,25 +157,34 @@ impl BaseStore {
 
     /// The one base whose digest begins with `given`.
     pub fn find(&self, given: &str) -> Result<Manifest, StoreError> {
-        let mut matching = self.list()?.into_iter().filter(|manifest| manifest.digest.to_string().starts_with(given));
+        let mut matching = self
+            .list()?
+            .into_iter()
+            .filter(|manifest| manifest.digest.to_string().starts_with(given));
         match (matching.next(), matching.next()) {
             (Some(manifest), None) => Ok(manifest),
             (Some(_), Some(_)) => Err(StoreError::Ambiguous(given.to_owned())),
-            (None, _) => Err(StoreError::NotFound { given: given.to_owned(), folder: self.0.clone() }),
+            (None, _) => Err(StoreError::NotFound {
+                given: given.to_owned(),
+                folder: self.0.clone(),
+            }),
         }
     }
 
     /// Loads a base's weights and checks their digest.
     pub fn load(&self, manifest: &Manifest) -> Result<Weights, StoreError> {
         let path = self.weights_path(&manifest.digest);
-        let architecture =
-            architecture(&manifest.architecture).ok_or_else(|| StoreError::Manifest(self.manifest_path(&manifest.digest)))?;
+        let architecture = architecture(&manifest.architecture)
+            .ok_or_else(|| StoreError::Manifest(self.manifest_path(&manifest.digest)))?;
         let weights = import(architecture, &path)?;
         let given = weights.digest();
         if given == manifest.digest {
             Ok(weights)
         } else {
-            Err(StoreError::Damaged { expected: manifest.digest, given })
+            Err(StoreError::Damaged {
+                expected: manifest.digest,
+                given,
+            })
         }
     }
 }

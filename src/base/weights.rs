@@ -44,13 +44,22 @@ pub fn write_safetensors(weights: &Weights, path: &Path) -> io::Result<()> {
     write_atomically(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
-        weights.values.iter().try_for_each(|tensor| file.write_all(&little_endian(tensor)))
+        weights
+            .values
+            .iter()
+            .try_for_each(|tensor| file.write_all(&little_endian(tensor)))
     })
 }
 
 /// Writes a file beside its place, flushes it to disk and renames it into place.
-pub fn write_atomically(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+pub fn write_atomically(
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     let mut writer = io::BufWriter::new(file.as_file_mut());
     content(&mut writer)?;

@@ -1,2 +1,55 @@
-//! x
-fn main() {}
+//! `katagami`: everything for people, servers and edge devices. Never links libtorch.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use katagami::cli;
+
+/// Adapts one frozen vision model to many factories by binary masks
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Base(cli::base::BaseArgs),
+    Artefact(cli::artefact::ArtefactArgs),
+    /// Compute embeddings of pictures (runs `katagami-worker`)
+    #[command(disable_help_flag = true)]
+    Embed(Handed),
+    /// Train a mask from a folder of pictures (runs `katagami-worker`)
+    #[command(disable_help_flag = true)]
+    Train(Handed),
+    /// Run any command of `katagami-worker`, the part that links libtorch
+    #[command(disable_help_flag = true)]
+    Worker(Handed),
+}
+
+/// Arguments that go to `katagami-worker` as they are.
+#[derive(clap::Args)]
+struct Handed {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    let hand_over = |command: Option<&str>, handed: Handed| {
+        let arguments: Vec<OsString> = command
+            .map(OsString::from)
+            .into_iter()
+            .chain(handed.arguments)
+            .collect();
+        cli::finish(Err(cli::exec::worker(&arguments)))
+    };
+    match Arguments::parse().command {
+        Command::Base(args) => cli::finish(cli::base::run(args)),
+        Command::Artefact(args) => cli::finish(cli::artefact::run(args)),
+        Command::Embed(handed) => hand_over(Some("embed"), handed),
+        Command::Train(handed) => hand_over(Some("train"), handed),
+        Command::Worker(handed) => hand_over(None, handed),
+    }
+}

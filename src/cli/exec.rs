@@ -41,7 +41,9 @@ impl Problem for ExecError {
 /// Where `katagami-worker` is: beside this executable, else on PATH.
 pub fn find_worker() -> Result<PathBuf, ExecError> {
     const NAME: &str = "katagami-worker";
-    let beside = std::env::current_exe().ok().and_then(|own| own.parent().map(|folder| folder.join(NAME)));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|own| own.parent().map(|folder| folder.join(NAME)));
     let path = std::env::var_os("PATH").unwrap_or_default();
     beside
         .into_iter()

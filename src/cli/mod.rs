@@ -4,7 +4,10 @@
 //! is one sentence that says what to do, and an exit code that scripts can
 //! tell apart.
 
+pub mod artefact;
+pub mod base;
 pub mod exec;
+pub mod printer;
 
 use std::process::ExitCode;
 

@@ -30,7 +30,10 @@ impl Timestamp {
     /// The time that lies `later` after this one.
     #[must_use]
     pub fn after(self, later: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(later.as_micros()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(later.as_micros()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// How long it is from `earlier` until this; zero if it lies ahead.

@@ -14,15 +14,18 @@ pub fn apply(mask: &Mask, mut base: Weights) -> Result<Weights, MaskError> {
     if !fit {
         return Err(MaskError::Mismatch("a tensor has another length"));
     }
-    base.values.par_iter_mut().enumerate().try_for_each(|(index, values)| {
-        if let Some(moved) = mask.norms.get(&index) {
-            values.copy_from_slice(moved);
-        }
-        match mask.tensors.get(&index) {
-            Some(bits) => mask_tensor(values, bits),
-            None => Ok(()),
-        }
-    })?;
+    base.values
+        .par_iter_mut()
+        .enumerate()
+        .try_for_each(|(index, values)| {
+            if let Some(moved) = mask.norms.get(&index) {
+                values.copy_from_slice(moved);
+            }
+            match mask.tensors.get(&index) {
+                Some(bits) => mask_tensor(values, bits),
+                None => Ok(()),
+            }
+        })?;
     Ok(base)
 }
 
@@ -31,12 +34,18 @@ pub fn apply(mask: &Mask, mut base: Weights) -> Result<Weights, MaskError> {
 pub fn apply_artefact(artefact: &Artefact, base: Weights) -> Result<Weights, MaskError> {
     let given = base.digest();
     if given != artefact.header.base {
-        return Err(MaskError::WrongBase { expected: artefact.header.base, given });
+        return Err(MaskError::WrongBase {
+            expected: artefact.header.base,
+            given,
+        });
     }
     let masked = apply(&artefact.mask, base)?;
     let given = masked.digest();
     if given != artefact.header.weights {
-        return Err(MaskError::WrongWeights { expected: artefact.header.weights, given });
+        return Err(MaskError::WrongWeights {
+            expected: artefact.header.weights,
+            given,
+        });
     }
     Ok(masked)
 }

@@ -34,7 +34,11 @@ pub fn mask_tensor(weights: &mut [f32], keep: &Bits) -> Result<(), NothingKept> 
     for (chunk, byte) in weights.chunks_mut(8).zip(keep.as_bytes()) {
         for (bit, weight) in chunk.iter_mut().enumerate() {
             // Selection, not multiplication: a dropped negative weight is +0.0, too.
-            *weight = if byte >> bit & 1 == 1 { *weight / alpha } else { 0.0 };
+            *weight = if byte >> bit & 1 == 1 {
+                *weight / alpha
+            } else {
+                0.0
+            };
         }
     }
     Ok(())
@@ -58,12 +62,20 @@ mod tests {
         let alpha = scale(ones, n).unwrap();
         assert_eq!(alpha, (0.9903_f64).sqrt() as f32);
         let weights: Vec<f32> = (1..1_000).map(|i| i as f32 * 0.001_7).collect();
-        let differing = weights.iter().filter(|w| (**w / alpha) != **w * (1.0 / alpha)).count();
+        let differing = weights
+            .iter()
+            .filter(|w| (**w / alpha) != **w * (1.0 / alpha))
+            .count();
         assert!(differing > 100, "the trap is real: {differing} of 999 differ");
         let mut masked = vec![1.0; n];
         masked[..999].copy_from_slice(&weights);
         mask_tensor(&mut masked, &Bits::from_bools((0..n).map(|index| index < ones))).unwrap();
-        assert!(masked.iter().zip(&weights).all(|(got, w)| got.to_bits() == (w / alpha).to_bits()));
+        assert!(
+            masked
+                .iter()
+                .zip(&weights)
+                .all(|(got, w)| got.to_bits() == (w / alpha).to_bits())
+        );
     }
 
     #[test]

@@ -11,14 +11,20 @@ pub struct Bits {
 impl Bits {
     /// `len` bits, all 1.
     pub fn ones(len: usize) -> Self {
-        let mut bits = Self { bytes: vec![0xff; len.div_ceil(8)], len };
+        let mut bits = Self {
+            bytes: vec![0xff; len.div_ceil(8)],
+            len,
+        };
         bits.clear_tail();
         bits
     }
 
     /// One bit for each item of `kept`.
     pub fn from_bools(kept: impl ExactSizeIterator<Item = bool>) -> Self {
-        let mut bits = Self { bytes: vec![0; kept.len().div_ceil(8)], len: kept.len() };
+        let mut bits = Self {
+            bytes: vec![0; kept.len().div_ceil(8)],
+            len: kept.len(),
+        };
         for (index, kept) in kept.enumerate() {
             bits.bytes[index / 8] |= u8::from(kept) << (index % 8);
         }
@@ -81,7 +87,11 @@ impl Bits {
     /// How many bits differ from `other`, which must be as long.
     pub fn distance(&self, other: &Self) -> usize {
         assert_eq!(self.len, other.len, "bits of different lengths");
-        self.bytes.iter().zip(&other.bytes).map(|(a, b)| (a ^ b).count_ones() as usize).sum()
+        self.bytes
+            .iter()
+            .zip(&other.bytes)
+            .map(|(a, b)| (a ^ b).count_ones() as usize)
+            .sum()
     }
 
     /// All bits in order.

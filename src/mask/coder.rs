@@ -16,6 +16,11 @@ pub(super) fn compress(packed: &[u8]) -> Result<Vec<u8>, MaskError> {
 /// Expands to exactly `length` bytes, never to more.
 pub(super) fn expand(compressed: &[u8], length: usize, limits: &mut Limits) -> Result<Vec<u8>, MaskError> {
     limits.reserve(length)?;
-    let packed = zstd::bulk::decompress(compressed, length).map_err(|_| MaskError::Corrupt("its bits do not expand"))?;
-    if packed.len() == length { Ok(packed) } else { Err(MaskError::Corrupt("its bits are too few")) }
+    let packed = zstd::bulk::decompress(compressed, length)
+        .map_err(|_| MaskError::Corrupt("its bits do not expand"))?;
+    if packed.len() == length {
+        Ok(packed)
+    } else {
+        Err(MaskError::Corrupt("its bits are too few"))
+    }
 }

@@ -49,23 +49,39 @@ impl Sizes {
 
 /// Writes an artefact. The mask must fit the architecture.
 pub fn encode(header: &Header, mask: &Mask, architecture: &Architecture) -> Result<Vec<u8>, MaskError> {
-    let fits = |index: &usize, len: usize| architecture.tensors.get(*index).is_some_and(|spec| spec.len() == len);
+    let fits = |index: &usize, len: usize| {
+        architecture
+            .tensors
+            .get(*index)
+            .is_some_and(|spec| spec.len() == len)
+    };
     if !mask.tensors.iter().all(|(index, bits)| fits(index, bits.len())) {
-        return Err(MaskError::Mismatch("a mask of a tensor has another number of bits than the tensor has weights"));
+        return Err(MaskError::Mismatch(
+            "a mask of a tensor has another number of bits than the tensor has weights",
+        ));
     }
     if !mask.norms.iter().all(|(index, values)| fits(index, values.len())) {
         return Err(MaskError::Mismatch("a BatchNorm statistic has another length"));
     }
-    let packed: Vec<u8> = mask.tensors.values().flat_map(|bits| bits.as_bytes().iter().copied()).collect();
+    let packed: Vec<u8> = mask
+        .tensors
+        .values()
+        .flat_map(|bits| bits.as_bytes().iter().copied())
+        .collect();
     let parts = [
         header::encode(header, mask, architecture),
         coder::compress(&packed)?,
-        mask.norms.values().flatten().flat_map(|value| value.to_le_bytes()).collect(),
+        mask.norms
+            .values()
+            .flatten()
+            .flat_map(|value| value.to_le_bytes())
+            .collect(),
     ];
     let mut file = MAGIC.to_vec();
     file.extend(VERSION.to_le_bytes());
     for part in &parts {
-        let length = u32::try_from(part.len()).map_err(|_| MaskError::Mismatch("a part is longer than 4 GiB"))?;
+        let length =
+            u32::try_from(part.len()).map_err(|_| MaskError::Mismatch("a part is longer than 4 GiB"))?;
         file.extend(length.to_le_bytes());
     }
     file.extend(parts.iter().flatten());
@@ -80,7 +96,9 @@ pub fn decode(file: &[u8], mut limits: Limits) -> Result<Artefact, MaskError> {
     if file[..shared] != MAGIC[..shared] {
         return Err(MaskError::NotAnArtefact);
     }
-    let Some((prefix, _)) = file.split_first_chunk::<PREFIX>() else { return Err(MaskError::Truncated) };
+    let Some((prefix, _)) = file.split_first_chunk::<PREFIX>() else {
+        return Err(MaskError::Truncated);
+    };
     let version = u16::from_le_bytes([prefix[8], prefix[9]]);
     if version != VERSION {
         return Err(MaskError::UnsupportedVersion(version));
@@ -90,14 +108,20 @@ pub fn decode(file: &[u8], mut limits: Limits) -> Result<Artefact, MaskError> {
         u32::from_le_bytes([prefix[at], prefix[at + 1], prefix[at + 2], prefix[at + 3]]) as usize
     };
     let lengths = [length(0), length(1), length(2)];
-    let content = lengths.iter().try_fold(PREFIX, |sum, length| sum.checked_add(*length));
-    let whole = content.and_then(|content| content.checked_add(CHECKSUM)).ok_or(MaskError::Truncated)?;
+    let content = lengths
+        .iter()
+        .try_fold(PREFIX, |sum, length| sum.checked_add(*length));
+    let whole = content
+        .and_then(|content| content.checked_add(CHECKSUM))
+        .ok_or(MaskError::Truncated)?;
     if file.len() < whole {
         return Err(MaskError::Truncated);
     }
     let (content, checksum) = file.split_at(whole - CHECKSUM);
     if checksum != Digest::of(content).as_bytes() {
-        return Err(MaskError::Corrupt("its checksum is wrong, or something follows its end"));
+        return Err(MaskError::Corrupt(
+            "its checksum is wrong, or something follows its end",
+        ));
     }
     let (header, rest) = content[PREFIX..].split_at(lengths[0]);
     let (bits, norms) = rest.split_at(lengths[1]);
@@ -118,10 +142,14 @@ pub fn decode(file: &[u8], mut limits: Limits) -> Result<Artefact, MaskError> {
         }
         mask.tensors.insert(index, bits);
     }
-    let mut floats = norms.chunks_exact(4).map(|raw| f32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]));
+    let mut floats = norms
+        .chunks_exact(4)
+        .map(|raw| f32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]));
     let expected: usize = decoded.moved.iter().map(|index| tensors[*index].len()).sum();
     if norms.len() != expected * 4 {
-        return Err(MaskError::Corrupt("its BatchNorm statistics are too few or too many"));
+        return Err(MaskError::Corrupt(
+            "its BatchNorm statistics are too few or too many",
+        ));
     }
     for index in decoded.moved {
         let values: Vec<f32> = floats.by_ref().take(tensors[index].len()).collect();
@@ -130,6 +158,16 @@ pub fn decode(file: &[u8], mut limits: Limits) -> Result<Artefact, MaskError> {
         }
         mask.norms.insert(index, values);
     }
-    let sizes = Sizes { frame: PREFIX + CHECKSUM, header: lengths[0], bits: lengths[1], norms: lengths[2] };
-    Ok(Artefact { header: decoded.header, architecture: decoded.architecture, mask, sizes })
+    let sizes = Sizes {
+        frame: PREFIX + CHECKSUM,
+        header: lengths[0],
+        bits: lengths[1],
+        norms: lengths[2],
+    };
+    Ok(Artefact {
+        header: decoded.header,
+        architecture: decoded.architecture,
+        mask,
+        sizes,
+    })
 }

@@ -149,7 +149,9 @@ pub(super) struct Decoded {
 /// Encodes the header of `mask`.
 pub(super) fn encode(header: &Header, mask: &Mask, architecture: &Architecture) -> Vec<u8> {
     let bitset = |has: &dyn Fn(usize) -> bool| {
-        Bits::from_bools((0..architecture.tensors.len()).map(has)).as_bytes().to_vec()
+        Bits::from_bools((0..architecture.tensors.len()).map(has))
+            .as_bytes()
+            .to_vec()
     };
     let bytes = |digest: &Digest| digest.as_bytes().to_vec();
     wire::Header {
@@ -188,20 +190,28 @@ pub(super) fn encode(header: &Header, mask: &Mask, architecture: &Architecture) 
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, MaskError> {
     let message = wire::Header::decode(bytes).map_err(|_| MaskError::Corrupt("its header is no message"))?;
     let Some(architecture) = architecture(&message.architecture) else {
-        return Err(MaskError::UnknownArchitecture(message.architecture.chars().take(80).collect()));
+        return Err(MaskError::UnknownArchitecture(
+            message.architecture.chars().take(80).collect(),
+        ));
     };
     let profile = message.profile.unwrap_or_default();
     let figures = message.figures.unwrap_or_default();
     let header = Header {
         base: digest(&message.base)?,
         preprocessing: digest(&message.preprocessing)?,
-        site: message.site.parse().map_err(|_| MaskError::Corrupt("its site has no valid name"))?,
+        site: message
+            .site
+            .parse()
+            .map_err(|_| MaskError::Corrupt("its site has no valid name"))?,
         version: MaskVersion(message.version),
         snapshot: digest(&message.snapshot)?,
         recipe: digest(&message.recipe)?,
         job: match message.job.as_str() {
             "" => None,
-            job => Some(job.parse().map_err(|_| MaskError::Corrupt("its job has no valid identifier"))?),
+            job => Some(
+                job.parse()
+                    .map_err(|_| MaskError::Corrupt("its job has no valid identifier"))?,
+            ),
         },
         profile: ExecutionProfile {
             libtorch: profile.libtorch,
@@ -210,7 +220,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, MaskError> {
             instructions: profile.instructions,
         },
         weights: digest(&message.weights)?,
-        report: if message.report.is_empty() { None } else { Some(digest(&message.report)?) },
+        report: if message.report.is_empty() {
+            None
+        } else {
+            Some(digest(&message.report)?)
+        },
         figures: Figures {
             kpi_base: figures.kpi_base,
             kpi_mask: figures.kpi_mask,
@@ -223,15 +237,24 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, MaskError> {
     };
     let masked = indices(message.masked, architecture)?;
     let moved = indices(message.moved, architecture)?;
-    Ok(Decoded { header, architecture, masked, moved })
+    Ok(Decoded {
+        header,
+        architecture,
+        masked,
+        moved,
+    })
 }
 
 fn digest(bytes: &[u8]) -> Result<Digest, MaskError> {
-    bytes.try_into().map(Digest::from_bytes).map_err(|_| MaskError::Corrupt("a digest has not 32 bytes"))
+    bytes
+        .try_into()
+        .map(Digest::from_bytes)
+        .map_err(|_| MaskError::Corrupt("a digest has not 32 bytes"))
 }
 
 fn indices(bitset: Vec<u8>, architecture: &Architecture) -> Result<Vec<usize>, MaskError> {
-    let bits = Bits::from_bytes(bitset, architecture.tensors.len())
-        .ok_or(MaskError::Corrupt("it masks tensors that its architecture has not"))?;
+    let bits = Bits::from_bytes(bitset, architecture.tensors.len()).ok_or(MaskError::Corrupt(
+        "it masks tensors that its architecture has not",
+    ))?;
     Ok((0..bits.len()).filter(|index| bits.get(*index)).collect())
 }

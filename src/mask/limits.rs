@@ -17,7 +17,10 @@ impl Limits {
 
     /// Takes `bytes` from what is left.
     pub(super) fn reserve(&mut self, bytes: usize) -> Result<(), MaskError> {
-        self.bytes = self.bytes.checked_sub(bytes).ok_or(MaskError::LimitExceeded { needed: bytes, left: self.bytes })?;
+        self.bytes = self.bytes.checked_sub(bytes).ok_or(MaskError::LimitExceeded {
+            needed: bytes,
+            left: self.bytes,
+        })?;
         Ok(())
     }
 }

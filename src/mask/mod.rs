@@ -37,7 +37,10 @@ impl Mask {
     /// A mask over `tensors` that keeps everything: the base itself.
     pub fn keeping_all(architecture: &Architecture, tensors: impl IntoIterator<Item = usize>) -> Self {
         let bits = |index: usize| (index, Bits::ones(architecture.tensors[index].len()));
-        Self { tensors: tensors.into_iter().map(bits).collect(), norms: BTreeMap::new() }
+        Self {
+            tensors: tensors.into_iter().map(bits).collect(),
+            norms: BTreeMap::new(),
+        }
     }
 
     /// How many weights are masked at all: kept and dropped ones.
@@ -60,11 +63,17 @@ impl Mask {
 
     /// How many bits differ from `parent`; a tensor that only one of both masks counts as kept in the other.
     pub fn flips_against(&self, parent: &Self) -> usize {
-        let own = self.tensors.iter().map(|(index, bits)| match parent.tensors.get(index) {
-            Some(other) => bits.distance(other),
-            None => bits.count_zeros(),
-        });
-        let only_parent = parent.tensors.iter().filter(|(index, _)| !self.tensors.contains_key(index));
+        let own = self
+            .tensors
+            .iter()
+            .map(|(index, bits)| match parent.tensors.get(index) {
+                Some(other) => bits.distance(other),
+                None => bits.count_zeros(),
+            });
+        let only_parent = parent
+            .tensors
+            .iter()
+            .filter(|(index, _)| !self.tensors.contains_key(index));
         own.sum::<usize>() + only_parent.map(|(_, bits)| bits.count_zeros()).sum::<usize>()
     }
 }

@@ -38,18 +38,33 @@ fn arrows_between_modules_go_one_way() {
     let mut wrong = Vec::new();
     for file in sources(&root) {
         let inside = file.strip_prefix(&root).unwrap();
-        let module = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+        let module = inside
+            .iter()
+            .next()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .trim_end_matches(".rs");
         if ["lib", "bin", TOP].contains(&module) {
             continue;
         }
-        let allowed = arrows.get(module).unwrap_or_else(|| panic!("name the arrows of module `{module}` in {}", file!()));
+        let allowed = arrows
+            .get(module)
+            .unwrap_or_else(|| panic!("name the arrows of module `{module}` in {}", file!()));
         let text = fs::read_to_string(&file).unwrap();
         for used in text.split("crate::").skip(1) {
-            let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let used: String = used
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
             if used != module && !used.is_empty() && used != "Result" && !allowed.contains(&used.as_str()) {
                 wrong.push(format!("{} uses crate::{used}", inside.display()));
             }
         }
     }
-    assert!(wrong.is_empty(), "arrows that ARCHITECTURE.md does not have:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "arrows that ARCHITECTURE.md does not have:\n{}",
+        wrong.join("\n")
+    );
 }

@@ -2,4 +2,7 @@
 //! everything is linked once.
 
 mod architecture;
+mod artefact;
+mod base;
 mod executables;
+mod support;

@@ -7,14 +7,21 @@ use crate::base::architecture::{Plan, Role, TensorSpec};
 use crate::base::write_safetensors;
 
 fn tiny() -> &'static Architecture {
-    let spec = |name: &str, shape: &[usize], role| TensorSpec { name: name.to_owned(), shape: shape.to_vec(), role };
+    let spec = |name: &str, shape: &[usize], role| TensorSpec {
+        name: name.to_owned(),
+        shape: shape.to_vec(),
+        role,
+    };
     Box::leak(Box::new(Architecture {
         name: "tiny",
         tensors: vec![
             spec("conv.weight", &[2, 1, 1, 1], Role::Convolution { groups: 1 }),
             spec("bn.running_mean", &[2], Role::NormMean),
         ],
-        plan: Plan::ResNet { bottleneck: false, depths: [0; 4] },
+        plan: Plan::ResNet {
+            bottleneck: false,
+            depths: [0; 4],
+        },
         embedding_dim: 2,
         nominal_size: 8,
         head_prefix: "fc.",
@@ -22,7 +29,10 @@ fn tiny() -> &'static Architecture {
 }
 
 fn tiny_weights() -> Weights {
-    Weights { architecture: tiny(), values: vec![vec![1.5, -2.0], vec![0.25, 4.0]] }
+    Weights {
+        architecture: tiny(),
+        values: vec![vec![1.5, -2.0], vec![0.25, 4.0]],
+    }
 }
 
 fn text(out: &mut Vec<u8>, text: &str) {
@@ -61,12 +71,23 @@ const ENTRIES: [(&str, &[u8], &str, &str); 4] = [
 ];
 
 fn storages() -> Vec<Vec<u8>> {
-    let floats = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
-    vec![floats(&[1.5, -2.0]), floats(&[0.25, 4.0]), 7_i64.to_le_bytes().to_vec(), floats(&[9.0, 9.0])]
+    let floats = |values: &[f32]| {
+        values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect::<Vec<u8>>()
+    };
+    vec![
+        floats(&[1.5, -2.0]),
+        floats(&[0.25, 4.0]),
+        7_i64.to_le_bytes().to_vec(),
+        floats(&[9.0, 9.0]),
+    ]
 }
 
 fn legacy() -> Vec<u8> {
-    let mut out = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.".to_vec();
+    let mut out =
+        b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.".to_vec();
     out.extend(state_dict(&ENTRIES));
     out.extend(b"\x80\x02](");
     for (_, _, _, key) in ENTRIES {
@@ -118,9 +139,17 @@ fn the_three_formats_give_the_same_weights() {
 fn every_truncation_is_an_error() {
     for whole in [legacy(), zipped()] {
         // The head's storage lies last in the older format and is not needed.
-        let needed = if whole[0] == 0x80 { whole.len() - 8 - 8 } else { whole.len() };
+        let needed = if whole[0] == 0x80 {
+            whole.len() - 8 - 8
+        } else {
+            whole.len()
+        };
         for length in 0..needed {
-            assert!(import_bytes(&whole[..length]).is_err(), "{length} of {} bytes", whole.len());
+            assert!(
+                import_bytes(&whole[..length]).is_err(),
+                "{length} of {} bytes",
+                whole.len()
+            );
         }
     }
 }
@@ -133,17 +162,27 @@ fn a_wrong_tensor_is_named() {
     weights.values[1][1] = f32::NAN;
     write_safetensors(&weights, &path).unwrap();
     let said = import(tiny(), &path).unwrap_err().to_string();
-    assert_eq!(said, "tensor `bn.running_mean` holds NaN at element 1; a base must be finite");
+    assert_eq!(
+        said,
+        "tensor `bn.running_mean` holds NaN at element 1; a base must be finite"
+    );
 
     let other = crate::base::architecture::architecture("resnet18").unwrap();
     let said = import(other, &path).unwrap_err().to_string();
-    assert!(said.starts_with("tensor `conv1.weight` of resnet18 is missing"), "{said}");
+    assert!(
+        said.starts_with("tensor `conv1.weight` of resnet18 is missing"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_foreign_tensor_is_named() {
     let mut bytes = Vec::new();
-    let entries = [ENTRIES[0], ENTRIES[1], ("extra.weight", &[2_u8][..], "FloatStorage", "1")];
+    let entries = [
+        ENTRIES[0],
+        ENTRIES[1],
+        ("extra.weight", &[2_u8][..], "FloatStorage", "1"),
+    ];
     bytes.extend(b"\x80\x02K\x01.\x80\x02K\x01.\x80\x02K\x01.");
     bytes.extend(state_dict(&entries));
     bytes.extend(b"\x80\x02](");
@@ -155,7 +194,10 @@ fn a_foreign_tensor_is_named() {
         bytes.extend(storage);
     }
     let said = import_bytes(&bytes).unwrap_err().to_string();
-    assert!(said.starts_with("tensor `extra.weight` is no part of tiny"), "{said}");
+    assert!(
+        said.starts_with("tensor `extra.weight` is no part of tiny"),
+        "{said}"
+    );
 }
 
 proptest! {

@@ -7,7 +7,10 @@ use super::*;
 
 fn png(picture: impl Into<DynamicImage>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    picture.into().write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
+    picture
+        .into()
+        .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
+        .unwrap();
     bytes
 }
 
@@ -40,14 +43,34 @@ fn grey_becomes_three_equal_colours() {
 
 #[test]
 fn each_fit_gives_the_size_and_treats_a_wide_picture_its_way() {
-    let wide: RgbImage =
-        ImageBuffer::from_fn(80, 40, |x, _| if (20..60).contains(&x) { Rgb([200; 3]) } else { Rgb([100; 3]) });
-    let with = |fit| Preprocessing { fit, ..Preprocessing::squashed(32, [0.5; 3], [0.5; 3]) }.resize(&wide, 32);
+    let wide: RgbImage = ImageBuffer::from_fn(80, 40, |x, _| {
+        if (20..60).contains(&x) {
+            Rgb([200; 3])
+        } else {
+            Rgb([100; 3])
+        }
+    });
+    let with = |fit| {
+        Preprocessing {
+            fit,
+            ..Preprocessing::squashed(32, [0.5; 3], [0.5; 3])
+        }
+        .resize(&wide, 32)
+    };
     let (squashed, boxed, cropped) = (with(Fit::Squash), with(Fit::Letterbox), with(Fit::Crop));
-    assert_eq!([squashed.dimensions(), boxed.dimensions(), cropped.dimensions()], [(32, 32); 3]);
-    assert_eq!((squashed.get_pixel(1, 1)[0], squashed.get_pixel(16, 1)[0]), (100, 200));
+    assert_eq!(
+        [squashed.dimensions(), boxed.dimensions(), cropped.dimensions()],
+        [(32, 32); 3]
+    );
+    assert_eq!(
+        (squashed.get_pixel(1, 1)[0], squashed.get_pixel(16, 1)[0]),
+        (100, 200)
+    );
     assert_eq!((boxed.get_pixel(16, 1)[0], boxed.get_pixel(16, 16)[0]), (0, 200));
-    assert_eq!((cropped.get_pixel(2, 2)[0], cropped.get_pixel(29, 29)[0]), (200, 200));
+    assert_eq!(
+        (cropped.get_pixel(2, 2)[0], cropped.get_pixel(29, 29)[0]),
+        (200, 200)
+    );
 }
 
 #[test]
@@ -60,15 +83,26 @@ fn normalised_input_is_colour_by_colour() {
 #[test]
 fn a_picture_above_the_limit_is_refused_before_it_is_decoded() {
     let large = png(ImageBuffer::from_pixel(200, 10, Luma([0_u8])));
-    let limits = DecodeLimits { edge: 100, bytes: 1 << 20 };
-    assert!(matches!(decode(&large, BitDepth::UsedBits, &limits), Err(PictureError::TooLarge(_))));
+    let limits = DecodeLimits {
+        edge: 100,
+        bytes: 1 << 20,
+    };
+    assert!(matches!(
+        decode(&large, BitDepth::UsedBits, &limits),
+        Err(PictureError::TooLarge(_))
+    ));
 }
 
 #[test]
 fn every_truncation_is_an_error_and_text_is_no_picture() {
-    let whole = png(ImageBuffer::from_fn(9, 9, |x, y| Rgb([(x * y) as u8, x as u8, y as u8])));
+    let whole = png(ImageBuffer::from_fn(9, 9, |x, y| {
+        Rgb([(x * y) as u8, x as u8, y as u8])
+    }));
     for length in 0..whole.len() - 12 {
-        assert!(decode(&whole[..length], BitDepth::UsedBits, &DecodeLimits::default()).is_err(), "{length}");
+        assert!(
+            decode(&whole[..length], BitDepth::UsedBits, &DecodeLimits::default()).is_err(),
+            "{length}"
+        );
     }
     let text = decode(b"not a picture", BitDepth::UsedBits, &DecodeLimits::default());
     assert!(matches!(text, Err(PictureError::UnknownFormat)));
@@ -77,7 +111,10 @@ fn every_truncation_is_an_error_and_text_is_no_picture() {
 #[test]
 fn the_digest_changes_with_every_field() {
     let one = Preprocessing::of_architecture("resnet50");
-    let other = Preprocessing { size: 96, ..one.clone() };
+    let other = Preprocessing {
+        size: 96,
+        ..one.clone()
+    };
     assert_ne!(one.digest(), other.digest());
     assert_eq!(one.digest(), one.clone().digest());
 }

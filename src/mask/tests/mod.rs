@@ -16,7 +16,9 @@ fn base() -> Weights {
     let architecture = architecture_under_test();
     let value = |tensor: usize, element: usize| ((tensor * 31 + element * 17) % 1009) as f32 * 0.01 - 5.0;
     let values = architecture.tensors.iter().enumerate();
-    let values = values.map(|(t, spec)| (0..spec.len()).map(|e| value(t, e)).collect()).collect();
+    let values = values
+        .map(|(t, spec)| (0..spec.len()).map(|e| value(t, e)).collect())
+        .collect();
     Weights { architecture, values }
 }
 
@@ -60,7 +62,13 @@ fn header_of(mask: &Mask, base: &Weights) -> Header {
         },
         weights: apply(mask, base.clone()).unwrap().digest(),
         report: Some(Digest::of(b"report")),
-        figures: Figures { kpi_base: 0.8, kpi_mask: 0.82, kpi_lower: 0.01, kpi_upper: 0.03, effective_rank: 473.0 },
+        figures: Figures {
+            kpi_base: 0.8,
+            kpi_mask: 0.82,
+            kpi_lower: 0.01,
+            kpi_upper: 0.03,
+            effective_rank: 473.0,
+        },
         software: "0.1.0".to_owned(),
         created_at: Timestamp::from_micros(1_700_000_000_000_000),
     }
@@ -86,7 +94,12 @@ fn what_is_written_is_read() {
 #[test]
 fn moved_statistics_travel_with_the_mask() {
     let (base, mut mask) = (base(), mask_with(10));
-    let moved = base.architecture.tensors.iter().position(|spec| spec.role == Role::NormMean).unwrap();
+    let moved = base
+        .architecture
+        .tensors
+        .iter()
+        .position(|spec| spec.role == Role::NormMean)
+        .unwrap();
     mask.norms.insert(moved, vec![0.5; base.values[moved].len()]);
     let bytes = encode(&header_of(&mask, &base), &mask, base.architecture).unwrap();
     let read = decode(&bytes, Limits::default()).unwrap();
@@ -113,8 +126,16 @@ fn another_base_is_refused_with_both_digests() {
     base.values[0][0] = f32::from_bits(base.values[0][0].to_bits() ^ 1);
     let given = base.digest();
     let said = apply_artefact(&read, base).unwrap_err();
-    assert_eq!(said, MaskError::WrongBase { expected: header.base, given });
-    assert!(said.to_string().contains(&given.to_string()) && said.to_string().contains(&header.base.to_string()));
+    assert_eq!(
+        said,
+        MaskError::WrongBase {
+            expected: header.base,
+            given
+        }
+    );
+    assert!(
+        said.to_string().contains(&given.to_string()) && said.to_string().contains(&header.base.to_string())
+    );
 }
 
 #[test]
@@ -124,7 +145,10 @@ fn other_bits_than_the_judged_ones_are_refused() {
     bits.set(0, !bits.get(0));
     let bytes = encode(&header, &mask, base.architecture).unwrap();
     let read = decode(&bytes, Limits::default()).unwrap();
-    assert!(matches!(apply_artefact(&read, base), Err(MaskError::WrongWeights { .. })));
+    assert!(matches!(
+        apply_artefact(&read, base),
+        Err(MaskError::WrongWeights { .. })
+    ));
 }
 
 #[test]
@@ -149,7 +173,10 @@ fn every_single_flipped_bit_is_an_error() {
 #[test]
 fn a_budget_is_kept() {
     let (_, _, _, bytes) = artefact(94);
-    assert!(matches!(decode(&bytes, Limits::new(1_000)), Err(MaskError::LimitExceeded { .. })));
+    assert!(matches!(
+        decode(&bytes, Limits::new(1_000)),
+        Err(MaskError::LimitExceeded { .. })
+    ));
 }
 
 #[test]
@@ -157,9 +184,15 @@ fn a_mask_that_drops_a_whole_tensor_is_refused() {
     let (base, mut mask, header, _) = artefact(1);
     let bits = mask.tensors.values_mut().next().unwrap();
     *bits = Bits::from_bools((0..bits.len()).map(|_| false));
-    assert!(matches!(apply(&mask, base.clone()), Err(MaskError::NothingKept(_))));
+    assert!(matches!(
+        apply(&mask, base.clone()),
+        Err(MaskError::NothingKept(_))
+    ));
     let bytes = encode(&header, &mask, base.architecture).unwrap();
-    assert!(matches!(decode(&bytes, Limits::default()), Err(MaskError::NothingKept(_))));
+    assert!(matches!(
+        decode(&bytes, Limits::default()),
+        Err(MaskError::NothingKept(_))
+    ));
 }
 
 #[test]

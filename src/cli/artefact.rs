@@ -1,0 +1,223 @@
+//! `katagami artefact …`: looking into a mask's file and laying it over a base.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::printer;
+use crate::base::{ImportError, import, overlay_safetensors};
+use crate::domain::{ErrorKind, Problem};
+use crate::mask::{Artefact, Limits, MaskError, apply_artefact, decode};
+
+/// Look into a mask artefact, or lay it over a base
+#[derive(Debug, Args)]
+pub struct ArtefactArgs {
+    #[command(subcommand)]
+    command: ArtefactCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ArtefactCommand {
+    /// Explain what a mask is bound to, what it drops and where its bytes go
+    Show {
+        /// The artefact
+        file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check that an artefact is whole, and with --base that it yields the weights it names
+    Verify {
+        /// The artefact
+        file: PathBuf,
+        /// The base's weights (safetensors)
+        #[arg(long)]
+        base: Option<PathBuf>,
+    },
+    /// Lay a mask over a base and write the masked weights
+    Apply {
+        /// The artefact
+        file: PathBuf,
+        /// The base's weights (safetensors)
+        #[arg(long)]
+        base: PathBuf,
+        /// Where the masked weights go (safetensors; names, order and other tensors as in the base)
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+/// Why an `artefact` command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtefactCommandError {
+    /// A file could not be read or written.
+    #[error("`{}`: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The artefact is wrong, or is for another base.
+    #[error("`{}`: {source}", path.display())]
+    Mask {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: MaskError,
+    },
+    /// The base cannot be read.
+    #[error(transparent)]
+    Base(#[from] ImportError),
+}
+
+impl Problem for ArtefactCommandError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { .. } => ErrorKind::NotFound,
+            Self::Mask { source, .. } => source.kind(),
+            Self::Base(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "file_unusable",
+            Self::Mask { source, .. } => source.code(),
+            Self::Base(error) => error.code(),
+        }
+    }
+}
+
+/// Runs an `artefact` command.
+pub fn run(args: ArtefactArgs) -> Result<(), ArtefactCommandError> {
+    match args.command {
+        ArtefactCommand::Show { file, json } => show(&read(&file)?, json),
+        ArtefactCommand::Verify { file, base } => {
+            let artefact = read(&file)?;
+            match base {
+                Some(base) => {
+                    let base = import(artefact.architecture, &base)?;
+                    apply_artefact(&artefact, base)
+                        .map_err(|source| ArtefactCommandError::Mask { path: file, source })?;
+                    printer::line(&format!(
+                        "whole, and yields the weights {} on this base",
+                        artefact.header.weights
+                    ));
+                }
+                None => printer::line("whole; give --base to check the weights that it yields"),
+            }
+        }
+        ArtefactCommand::Apply { file, base, out } => {
+            let artefact = read(&file)?;
+            let weights = import(artefact.architecture, &base)?;
+            let masked = apply_artefact(&artefact, weights)
+                .map_err(|source| ArtefactCommandError::Mask { path: file, source })?;
+            overlay_safetensors(&base, &masked, &out).map_err(at(&out))?;
+            printer::line(&format!(
+                "{} has the weights {}",
+                out.display(),
+                artefact.header.weights
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Artefact, ArtefactCommandError> {
+    let bytes = std::fs::read(path).map_err(at(path))?;
+    decode(&bytes, Limits::default()).map_err(|source| ArtefactCommandError::Mask {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn at(path: &Path) -> impl FnOnce(std::io::Error) -> ArtefactCommandError + use<> {
+    let path = path.to_owned();
+    move |source| ArtefactCommandError::Io { path, source }
+}
+
+fn show(artefact: &Artefact, as_json: bool) {
+    let Artefact {
+        header,
+        architecture,
+        mask,
+        sizes,
+    } = artefact;
+    if as_json {
+        return printer::json(&json!({
+            "architecture": architecture.name,
+            "header": header,
+            "masked_tensors": mask.tensors.len(),
+            "masked_weights": mask.weights(),
+            "dropped_weights": mask.dropped(),
+            "density": mask.density(),
+            "bytes": { "total": sizes.total(), "parts": sizes },
+        }));
+    }
+    let say = |what: &str, value: &dyn std::fmt::Display| printer::line(&format!("{what:<16}{value}"));
+    say(
+        "mask",
+        &format_args!(
+            "version {} of site {}, made {}",
+            header.version, header.site, header.created_at
+        ),
+    );
+    say("base", &format_args!("{} ({})", header.base, architecture.name));
+    say("preprocessing", &header.preprocessing);
+    say("snapshot", &header.snapshot);
+    say("recipe", &header.recipe);
+    say("weights", &format_args!("{} once applied", header.weights));
+    if let Some(report) = header.report {
+        say("report", &report);
+    }
+    let profile = &header.profile;
+    say(
+        "trained on",
+        &format_args!(
+            "libtorch {}, {}, {} threads, {}",
+            profile.libtorch, profile.device, profile.threads, profile.instructions
+        ),
+    );
+    say(
+        "drops",
+        &format_args!(
+            "{} of {} weights in {} tensors ({:.4} % kept)",
+            mask.dropped(),
+            mask.weights(),
+            mask.tensors.len(),
+            100.0 * mask.density()
+        ),
+    );
+    say(
+        "bytes",
+        &format_args!(
+            "{} in all: header {}, bits {}, BatchNorm statistics {}, frame {}",
+            sizes.total(),
+            sizes.header,
+            sizes.bits,
+            sizes.norms,
+            sizes.frame
+        ),
+    );
+    let rows: Vec<_> = mask
+        .tensors
+        .iter()
+        .filter(|(_, bits)| bits.count_zeros() > 0)
+        .map(|(index, bits)| {
+            let share = 100.0 * bits.count_ones() as f64 / bits.len() as f64;
+            let name = architecture.tensors[*index].name.clone();
+            [
+                name,
+                bits.len().to_string(),
+                bits.count_zeros().to_string(),
+                format!("{share:.4} %"),
+            ]
+        })
+        .collect();
+    if !rows.is_empty() {
+        printer::line("");
+        printer::table(["TENSOR", "WEIGHTS", "DROPPED", "KEPT"], &rows);
+    }
+}

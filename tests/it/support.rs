@@ -1,0 +1,105 @@
+//! What the tests share: running the executable, a base made of nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use katagami::base::{Weights, architecture, write_safetensors};
+use katagami::domain::{Digest, MaskVersion, Timestamp};
+use katagami::mask::{ExecutionProfile, Figures, Header, Mask, apply, encode};
+
+/// What a command answered.
+pub struct Answer {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Answer {
+    /// Fails the test unless the command succeeded.
+    #[track_caller]
+    pub fn good(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
+        self
+    }
+
+    /// Fails the test unless the command failed with `code` and one sentence on standard error.
+    #[track_caller]
+    pub fn refused(self, code: i32) -> String {
+        assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
+        assert_eq!(self.err.lines().count(), 1, "one sentence: {}", self.err);
+        assert!(self.err.starts_with("error: "), "{}", self.err);
+        self.err
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
+    }
+}
+
+/// Runs `katagami` with its bases in `folder`.
+pub fn katagami(folder: &Path, arguments: &[&str]) -> Answer {
+    let output = Command::new(env!("CARGO_BIN_EXE_katagami"))
+        .args(arguments)
+        .env("KATAGAMI_BASES", folder.join("bases"))
+        .output()
+        .expect("the executable was built with the tests");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is text");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = output;
+    Answer {
+        code: status.code(),
+        out: text(stdout),
+        err: text(stderr),
+    }
+}
+
+/// EfficientNet-Lite0 with small numbers that a seed decides; a network, but no trained one.
+pub fn generated_base(seed: usize) -> Weights {
+    let architecture = architecture("efficientnet_lite0").unwrap();
+    let value = |tensor: usize, element: usize| {
+        let mixed = (seed + tensor * 31 + element).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 40) as f32 / (1 << 24) as f32 - 0.4
+    };
+    let values = architecture.tensors.iter().enumerate();
+    let values = values
+        .map(|(t, spec)| (0..spec.len()).map(|e| value(t, e)).collect())
+        .collect();
+    Weights { architecture, values }
+}
+
+/// Writes `weights` into `folder` and answers the path.
+pub fn stored(weights: &Weights, folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join(name);
+    write_safetensors(weights, &path).unwrap();
+    path
+}
+
+/// An artefact over `base` that drops every 40,000th weight of the head convolution.
+pub fn artefact_over(base: &Weights) -> (Header, Vec<u8>) {
+    let head = base.architecture.index_of("_conv_head.weight").unwrap();
+    let mut mask = Mask::keeping_all(base.architecture, [head]);
+    let bits = mask.tensors.get_mut(&head).unwrap();
+    (0..bits.len())
+        .step_by(40_000)
+        .for_each(|index| bits.set(index, false));
+    let header = Header {
+        base: base.digest(),
+        preprocessing: Digest::of(b"preprocessing"),
+        site: "osaka".parse().unwrap(),
+        version: MaskVersion(1),
+        snapshot: Digest::of(b"snapshot"),
+        recipe: Digest::of(b"recipe"),
+        job: None,
+        profile: ExecutionProfile::default(),
+        weights: apply(&mask, base.clone()).unwrap().digest(),
+        report: None,
+        figures: Figures::default(),
+        software: "test".to_owned(),
+        created_at: Timestamp::from_micros(0),
+    };
+    let bytes = encode(&header, &mask, base.architecture).unwrap();
+    (header, bytes)
+}

@@ -9,7 +9,5 @@ fn main() {
         for place in [libtorch.as_ref(), "$ORIGIN/../lib/katagami"] {
             println!("cargo:rustc-link-arg-bin=katagami-worker=-Wl,-rpath,{place}");
         }
-        // The worker's tests call libtorch, too. Test binaries are never installed.
-        println!("cargo:rustc-link-arg-tests=-Wl,-rpath,{libtorch}");
     }
 }

@@ -174,7 +174,7 @@ fn tensors_of(value: &Value) -> Vec<(String, TensorView)> {
     for (key, value) in entries.borrow().iter() {
         match (key, value) {
             (Value::Text(name), Value::Tensor(view)) => {
-                tensors.push((name.to_string(), TensorView::clone(view)))
+                tensors.push((name.to_string(), TensorView::clone(view)));
             }
             (Value::Text(name), Value::Dict(inner)) if matches!(name.as_ref(), "state_dict" | "model") => {
                 for (key, value) in inner.borrow().iter() {

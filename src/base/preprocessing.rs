@@ -156,11 +156,7 @@ impl Preprocessing {
         let (long, short) = (width.max(height), width.min(height));
         let side =
             |edge: u32, by: u32| ((u64::from(edge) * u64::from(size)).div_ceil(u64::from(by)) as u32).max(1);
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(match self.filter {
-            Filter::Bilinear => FilterType::Bilinear,
-            Filter::Bicubic => FilterType::CatmullRom,
-            Filter::Lanczos3 => FilterType::Lanczos3,
-        }));
+        let options = self.options();
         match self.fit {
             Fit::Squash => resample(picture, size, size, &options),
             Fit::Crop => {
@@ -177,6 +173,25 @@ impl Preprocessing {
                 boxed
             }
         }
+    }
+
+    /// The part `[left, top, width, height]` of a picture as `size` × `size` pixels.
+    pub fn resize_region(&self, picture: &RgbImage, region: [f64; 4], size: u32) -> RgbImage {
+        let [left, top, width, height] = region;
+        resample(
+            picture,
+            size,
+            size,
+            &self.options().crop(left, top, width, height),
+        )
+    }
+
+    fn options(&self) -> ResizeOptions {
+        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(match self.filter {
+            Filter::Bilinear => FilterType::Bilinear,
+            Filter::Bicubic => FilterType::CatmullRom,
+            Filter::Lanczos3 => FilterType::Lanczos3,
+        }))
     }
 
     /// Network input `[3, height, width]` of a picture: scaled to 0 to 1, less the mean, by the deviation.

@@ -9,10 +9,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("base", &["domain"]),
     ("mask", &["domain", "base"]),
-    ("evaluate", &["domain"]),
-    ("catalog", &["domain"]),
-    ("blobs", &["domain"]),
-    ("train", &["domain", "base", "mask", "evaluate"]),
+    ("train", &["domain", "base", "mask"]),
+    ("worker", &["domain", "base", "mask", "train", "cli"]),
 ];
 
 /// What only the executables and `cli` itself may use.

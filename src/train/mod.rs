@@ -1,0 +1,24 @@
+//! Training: learns, without labels, which weights of a frozen base to keep.
+//!
+//! The method is Self-Masking Networks (arXiv 2409.07577) with the objective
+//! of SwAV (arXiv 2006.09882). libtorch computes the network and its
+//! gradients; scores, their update and the masking of weights are plain Rust
+//! ([`scores`]), so that every device gives the mask the same arithmetic.
+//! Only this module, and what is behind feature `worker`, uses `tch`.
+
+pub mod augment;
+pub mod backbone;
+pub mod device;
+pub mod embed;
+mod error;
+mod head;
+pub mod random;
+pub mod recipe;
+pub mod scores;
+pub mod session;
+pub mod sinkhorn;
+
+pub use embed::Embedder;
+pub use error::TrainError;
+pub use recipe::Recipe;
+pub use session::train;

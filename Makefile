@@ -24,6 +24,10 @@ build: ## Builds katagami and katagami-worker into target/release
 	@scripts/tools.sh
 	$(CARGO) build --release --locked --bins
 
+.PHONY: run
+run: setup build ## Trains a mask on real photographs and lays it over the base (about 4 minutes)
+	@scripts/demo.sh
+
 .PHONY: test
 test: setup ## Runs all tests
 	$(CARGO) build --release --locked --bins

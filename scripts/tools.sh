@@ -6,7 +6,6 @@ source "$(dirname "$0")/lib.sh"
 missing=()
 command -v cc >/dev/null && command -v c++ >/dev/null || missing+=(g++)
 command -v python3 >/dev/null && python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
-ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || missing+=(postgresql)
 
 if ! command -v cargo >/dev/null; then
     die "Rust is missing; install Rust 1.95 or newer, then run the same command again"

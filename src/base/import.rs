@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{self, CheckpointError, FileTensors};
-use super::{Architecture, Weights};
+use super::{Architecture, Role, Weights};
 use crate::domain::{ErrorKind, Problem};
 
 /// Why weights were not imported. Names the first offending tensor in canonical order.
@@ -72,6 +72,12 @@ pub enum ImportError {
         /// What it holds.
         value: f32,
     },
+    /// A BatchNorm variance is negative, which would make every output NaN.
+    #[error("tensor `{tensor}` holds a negative variance; is this file damaged?")]
+    NegativeVariance {
+        /// Its canonical name.
+        tensor: String,
+    },
 }
 
 impl Problem for ImportError {
@@ -91,6 +97,7 @@ impl Problem for ImportError {
             Self::Shape { .. } => "tensor_shape",
             Self::ElementType { .. } => "tensor_type",
             Self::NotFinite { .. } => "tensor_not_finite",
+            Self::NegativeVariance { .. } => "variance_negative",
         }
     }
 }
@@ -150,6 +157,9 @@ fn arrange(architecture: &'static Architecture, tensors: FileTensors) -> Result<
                 index,
                 value: *value,
             });
+        }
+        if spec.role == Role::NormVariance && elements.iter().any(|variance| *variance < 0.0) {
+            return Err(ImportError::NegativeVariance { tensor: tensor() });
         }
         values.push(elements);
     }

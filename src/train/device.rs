@@ -45,9 +45,8 @@ impl DeviceChoice {
         tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
         let missing = |given: String, reason| Err(TrainError::Device { given, reason });
         match self {
-            Self::Cpu => Ok(tch::Device::Cpu),
             Self::Auto if load_cuda() => Ok(tch::Device::Cuda(0)),
-            Self::Auto => Ok(tch::Device::Cpu),
+            Self::Auto | Self::Cpu => Ok(tch::Device::Cpu),
             Self::Cuda(number) if !load_cuda() => missing(
                 format!("cuda:{number}"),
                 "this libtorch has no CUDA or there is no card",

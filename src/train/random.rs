@@ -25,19 +25,18 @@ pub struct Stream {
 impl Stream {
     /// The stream for `purpose` at `place` (such as step, image and crop).
     pub fn new(seed: u64, purpose: Purpose, place: [u64; 3]) -> Self {
-        let key = [purpose as u64]
-            .into_iter()
-            .chain(place)
-            .fold(mix(seed), |key, part| mix(key ^ mix(part)));
+        // Addition, not exclusive or: seed 1 for purpose 2 is not seed 2 for purpose 1.
+        let parts = [purpose as u64].into_iter().chain(place);
+        let key = parts.fold(seed, |key, part| {
+            mix(mix(key ^ GOLDEN).wrapping_add(part).wrapping_add(GOLDEN))
+        });
         Self { key, counter: 0 }
     }
 
     /// The next 64 random bits.
     pub fn next_bits(&mut self) -> u64 {
         self.counter += 1;
-        mix(self
-            .key
-            .wrapping_add(self.counter.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        mix(self.key.wrapping_add(self.counter.wrapping_mul(GOLDEN)))
     }
 
     /// The next number, uniform in [0, 1).
@@ -55,6 +54,9 @@ impl Stream {
         self.next_bits() >> 63 == 1
     }
 }
+
+/// 2⁶⁴ divided by the golden ratio: steps that meet every value before one twice.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// SplitMix64's finaliser (Steele, Lea, Flood 2014): every bit of the input reaches every bit of the output.
 fn mix(mut bits: u64) -> u64 {

@@ -26,9 +26,9 @@ pub struct Recipe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Schedule {
-    /// Steps in which the mask learns.
+    /// Steps in all, the warm-up counted.
     pub steps: u32,
-    /// Steps before, in which head and prototypes learn alone.
+    /// Steps at the beginning in which head and prototypes learn alone.
     pub warm_up: u32,
     /// Steps at the very beginning in which the prototypes stay as drawn.
     pub prototypes_frozen: u32,
@@ -40,7 +40,7 @@ pub struct Schedule {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct MaskRule {
-    /// Learning rate of the scores at the beginning; falls as a cosine to 0.
+    /// Learning rate of the scores after the warm-up; falls as a cosine to 0.
     pub rate: f64,
     /// Momentum of the scores.
     pub momentum: f64,
@@ -128,7 +128,10 @@ impl Recipe {
             .iter()
             .all(|crop| 0.0 < crop.scale[0] && crop.scale[0] <= crop.scale[1] && crop.scale[1] <= 1.0);
         for (right, wrong) in [
-            (self.schedule.steps > 0, "schedule.steps must be at least 1"),
+            (
+                self.schedule.steps > self.schedule.warm_up,
+                "schedule.steps must be more than schedule.warm-up",
+            ),
             (self.schedule.batch > 1, "schedule.batch must be at least 2"),
             (
                 self.augment.large.count > 1,
@@ -196,7 +199,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(said.contains("temprature"), "{said}");
-        assert!(Recipe::parse(&good.replace("steps = 100", "steps = 0")).is_err());
+        assert!(Recipe::parse(&good.replace("steps = 100", "steps = 30")).is_err());
     }
 
     #[test]

@@ -163,11 +163,11 @@ mod tests {
         let mut push = |first: f32, times: u32| {
             let mut gradient = vec![0.0; base.values[index].len()];
             gradient[0] = first;
-            (0..times).for_each(|_| {
+            for _ in 0..times {
                 scores
                     .step(&base, &[gradient.clone()], &rule(false), 0.1)
-                    .unwrap()
-            });
+                    .unwrap();
+            }
             scores.mask().dropped()
         };
         assert_eq!(push(1.0, 6), 1);

@@ -64,7 +64,7 @@ pub fn train(
         scores: Scores::keeping_all(base, &masked),
         head: Head::new(&recipe.head, base.architecture.embedding_dim, seed),
     };
-    let steps = recipe.schedule.warm_up + recipe.schedule.steps;
+    let steps = recipe.schedule.steps;
     let mut losses = Vec::with_capacity(steps as usize);
     for step in 0..steps {
         let batch = random::batch(seed, step, images.len(), recipe.schedule.batch);
@@ -127,8 +127,8 @@ impl Session<'_> {
         let gradients = gradients.iter().map(values).collect::<Result<Vec<_>, _>>()?;
         if let Some(masked_step) = masked_step {
             let rule = &self.recipe.mask;
-            let rate =
-                rule.rate * 0.5 * (1.0 + (PI * f64::from(masked_step) / f64::from(schedule.steps)).cos());
+            let learning = schedule.steps - schedule.warm_up;
+            let rate = rule.rate * 0.5 * (1.0 + (PI * f64::from(masked_step) / f64::from(learning)).cos());
             self.scores.step(self.base, &gradients[..masked], rule, rate)?;
         }
         self.head.step(

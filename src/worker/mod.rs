@@ -74,7 +74,7 @@ pub struct TrainArgs {
     /// A recipe in TOML (default: the factory recipe)
     #[arg(long)]
     recipe: Option<PathBuf>,
-    /// Steps in which the mask learns (default: the recipe's)
+    /// Steps in all, those of the warm-up counted (default: the recipe's)
     #[arg(long)]
     steps: Option<u32>,
     /// Seed of everything drawn at random
@@ -214,7 +214,7 @@ fn train_mask(args: &TrainArgs) -> Result<(), WorkerCommandError> {
     let device = args.model.device.open(args.model.threads)?;
 
     let began = Instant::now();
-    let bar = ProgressBar::new(u64::from(recipe.schedule.warm_up + recipe.schedule.steps));
+    let bar = ProgressBar::new(u64::from(recipe.schedule.steps));
     let style = "training {bar:30} step {pos}/{len}, {msg}, {eta} left";
     bar.set_style(ProgressStyle::with_template(style).expect("the template is a constant"));
     let outcome = train(
@@ -309,9 +309,9 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), WorkerCommandErr
     for entry in fs::read_dir(folder).map_err(at(folder))? {
         let path = entry.map_err(at(folder))?.path();
         if path.is_dir() {
-            files(&path, found)?
+            files(&path, found)?;
         } else {
-            found.push(path)
+            found.push(path);
         }
     }
     Ok(())

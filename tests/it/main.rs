@@ -6,3 +6,5 @@ mod artefact;
 mod base;
 mod executables;
 mod support;
+#[cfg(feature = "worker")]
+mod worker;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use katagami::base::{Weights, architecture, write_safetensors};
+use katagami::base::{Role, Weights, architecture, write_safetensors};
 use katagami::domain::{Digest, MaskVersion, Timestamp};
 use katagami::mask::{ExecutionProfile, Figures, Header, Mask, apply, encode};
 
@@ -56,18 +56,27 @@ pub fn katagami(folder: &Path, arguments: &[&str]) -> Answer {
     }
 }
 
-/// EfficientNet-Lite0 with small numbers that a seed decides; a network, but no trained one.
+/// EfficientNet-Lite0 with numbers that a seed decides, scaled so that signals
+/// neither vanish nor explode; a network, but no trained one.
 pub fn generated_base(seed: usize) -> Weights {
     let architecture = architecture("efficientnet_lite0").unwrap();
-    let value = |tensor: usize, element: usize| {
+    let spread = |tensor: usize, element: usize| {
         let mixed = (seed + tensor * 31 + element).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> 40) as f32 / (1 << 24) as f32 - 0.4
+        (mixed >> 40) as f32 / (1 << 23) as f32 - 1.0
     };
-    let values = architecture.tensors.iter().enumerate();
-    let values = values
-        .map(|(t, spec)| (0..spec.len()).map(|e| value(t, e)).collect())
-        .collect();
-    Weights { architecture, values }
+    let values = architecture.tensors.iter().enumerate().map(|(tensor, spec)| {
+        let inputs: usize = spec.shape[1..].iter().product();
+        let value = |element: usize| match spec.role {
+            Role::NormWeight | Role::NormVariance => 1.0 + 0.1 * spread(tensor, element),
+            Role::Convolution { .. } => spread(tensor, element) * (3.0 / inputs as f32).sqrt(),
+            _ => 0.1 * spread(tensor, element),
+        };
+        (0..spec.len()).map(value).collect()
+    });
+    Weights {
+        values: values.collect(),
+        architecture,
+    }
 }
 
 /// Writes `weights` into `folder` and answers the path.

@@ -176,6 +176,21 @@ fn a_wrong_tensor_is_named() {
 }
 
 #[test]
+fn a_negative_variance_is_refused() {
+    let mut architecture = tiny().clone();
+    architecture.tensors[1].role = Role::NormVariance;
+    let architecture: &'static Architecture = Box::leak(Box::new(architecture));
+    let mut tensors = checkpoint::read(&legacy()).unwrap();
+    assert!(arrange(architecture, tensors.clone()).is_ok());
+    tensors.get_mut("bn.running_mean").unwrap().elements = Ok(vec![1.0, -1.0]);
+    let said = arrange(architecture, tensors).unwrap_err().to_string();
+    assert!(
+        said.contains("`bn.running_mean` holds a negative variance"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_foreign_tensor_is_named() {
     let mut bytes = Vec::new();
     let entries = [

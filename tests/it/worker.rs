@@ -1,0 +1,181 @@
+//! `katagami-worker` on generated pictures and a generated base: slow training
+//! is elsewhere, here is that the way is whole and that its bits are promised.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{Answer, generated_base, katagami, stored};
+
+fn worker(arguments: &[&str]) -> Answer {
+    let output = Command::new(env!("CARGO_BIN_EXE_katagami-worker"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Answer {
+        code: output.status.code(),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
+}
+
+/// Small grey pictures of stripes, each at its own angle, as PGM files.
+fn pictures(folder: &Path, count: usize) -> PathBuf {
+    let pictures = folder.join("pictures");
+    std::fs::create_dir_all(&pictures).unwrap();
+    for n in 0..count {
+        let pixel = |x: usize, y: usize| ((x * (n % 7 + 1) + y * (n % 5 + 1)) * 8 % 256) as u8;
+        let mut file = b"P5 40 40 255\n".to_vec();
+        file.extend((0..40).flat_map(|y| (0..40).map(move |x| pixel(x, y))));
+        std::fs::write(pictures.join(format!("{n}.pgm")), file).unwrap();
+    }
+    pictures
+}
+
+/// A recipe that is done in a second and, with its coarse rate, surely drops weights.
+const QUICK: &str = "
+schedule = { steps = 4, warm-up = 1, prototypes-frozen = 1, batch = 4 }
+mask = { rate = 0.2, momentum = 0.9, normalise = true, skip-first = 8 }
+head = { rate = 0.15, momentum = 0.9, hidden = 16, output = 8, prototypes = 4 }
+swav = { temperature = 0.1, epsilon = 0.05, rounds = 3, drop-connect = 0.2 }
+[augment]
+brightness = 0.2
+contrast = 0.2
+large = { count = 2, size = 32, scale = [0.3, 1.0] }
+small = { count = 1, size = 32, scale = [0.1, 0.3] }
+";
+
+#[test]
+fn a_folder_of_pictures_becomes_a_mask_that_verifies_on_its_base() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let base = stored(&generated_base(1), folder.path(), "base.safetensors");
+    let base = base.to_str().unwrap();
+    let images = pictures(folder.path(), 9);
+    std::fs::write(images.join("notes.txt"), "no picture").unwrap();
+    std::fs::copy(images.join("3.pgm"), images.join("copy of 3.pgm")).unwrap();
+    std::fs::write(at("quick.toml"), QUICK).unwrap();
+    let train = |seed: &str, out: &str| {
+        let (images, recipe, out) = (images.to_str().unwrap(), at("quick.toml"), at(out));
+        worker(&[
+            "train",
+            "--base",
+            base,
+            "--images",
+            images,
+            "--recipe",
+            &recipe,
+            "--device",
+            "cpu",
+            "--threads",
+            "1",
+            "--site",
+            "osaka",
+            "--seed",
+            seed,
+            "--out",
+            &out,
+            "--json",
+        ])
+    };
+    let trained = train("1", "a.kgm").good();
+    assert!(
+        trained.err.contains("notes.txt"),
+        "what was left out is named: {}",
+        trained.err
+    );
+    let told = trained.json();
+    assert_eq!(told["images"], 9, "the copy counts once");
+    assert!(told["flips"].as_u64().unwrap() > 0, "{told}");
+
+    // The same again is the same mask; another seed is another.
+    let again = train("1", "b.kgm").good().json();
+    assert_eq!(told["weights_digest"], again["weights_digest"]);
+    let other = train("2", "c.kgm").good().json();
+    assert_ne!(told["weights_digest"], other["weights_digest"]);
+
+    katagami(
+        folder.path(),
+        &["artefact", "verify", &at("a.kgm"), "--base", base],
+    )
+    .good();
+    let shown = katagami(folder.path(), &["artefact", "show", &at("a.kgm"), "--json"])
+        .good()
+        .json();
+    assert_eq!(shown["header"]["site"], "osaka");
+    assert_eq!(shown["dropped_weights"], told["flips"]);
+}
+
+#[test]
+fn an_embedding_has_the_architectures_length_and_a_mask_changes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = generated_base(1);
+    let path = stored(&base, folder.path(), "base.safetensors");
+    let mask = folder.path().join("mask.kgm");
+    std::fs::write(&mask, crate::support::artefact_over(&base).1).unwrap();
+    let picture = pictures(folder.path(), 1).join("0.pgm");
+    let (base, mask, picture) = (
+        path.to_str().unwrap(),
+        mask.to_str().unwrap(),
+        picture.to_str().unwrap(),
+    );
+    let plain = [
+        "embed", "--base", base, "--device", "cpu", "--size", "32", picture,
+    ];
+    let embedding = worker(&plain).good().json();
+    assert_eq!(embedding["embedding"].as_array().unwrap().len(), 1280);
+    assert!(
+        embedding["embedding"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(serde_json::Value::is_number)
+    );
+    assert!(
+        worker(&plain).good().json() == embedding,
+        "the same again is the same"
+    );
+    let masked = worker(&[
+        "embed", "--base", base, "--mask", mask, "--device", "cpu", "--size", "32", picture,
+    ]);
+    assert!(masked.good().json()["embedding"] != embedding["embedding"]);
+}
+
+#[test]
+fn what_cannot_be_trained_on_is_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = stored(&generated_base(1), folder.path(), "base.safetensors");
+    let images = pictures(folder.path(), 3);
+    let out = folder.path().join("mask.kgm");
+    let train = |more: &[&str]| {
+        let fixed = [
+            "train",
+            "--base",
+            base.to_str().unwrap(),
+            "--images",
+            images.to_str().unwrap(),
+            "--out",
+        ];
+        worker(&[&fixed[..], &[out.to_str().unwrap()], more].concat())
+    };
+    assert!(
+        train(&["--device", "cpu"])
+            .refused(2)
+            .contains("3 pictures are too few")
+    );
+    assert!(
+        train(&["--recipe", "/nowhere.toml"])
+            .refused(3)
+            .contains("/nowhere.toml")
+    );
+    assert!(!out.exists());
+}
+
+#[test]
+fn katagami_hands_commands_over_to_the_worker_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = katagami(folder.path(), &["worker", "--help"]).good().out;
+    assert!(help.contains("libtorch"), "{help}");
+    let help = katagami(folder.path(), &["train", "--help"]).good().out;
+    assert!(help.contains("--recipe"), "{help}");
+}

@@ -55,6 +55,10 @@ fix: ## Formats, and applies what the lints can mend
 	cargo fmt
 	$(CARGO) clippy --release --all-features --all-targets --fix --allow-dirty --allow-staged
 
+.PHONY: fixtures
+fixtures: setup ## Makes tests/fixtures/embeddings.json anew from the reference implementations (5 GB of PyTorch, once)
+	@scripts/fixtures.sh
+
 .PHONY: doc
 doc: ## Builds the documentation of the code
 	$(CARGO) doc --release --no-deps --all-features

@@ -4,6 +4,8 @@
 mod architecture;
 mod artefact;
 mod base;
+#[cfg(feature = "worker")]
+mod embeddings;
 mod executables;
 mod support;
 #[cfg(feature = "worker")]

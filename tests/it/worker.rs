@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::{Answer, generated_base, katagami, stored};
 
-fn worker(arguments: &[&str]) -> Answer {
+pub fn worker(arguments: &[&str]) -> Answer {
     let output = Command::new(env!("CARGO_BIN_EXE_katagami-worker"))
         .args(arguments)
         .output()

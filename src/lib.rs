@@ -9,4 +9,5 @@
 pub mod base;
 pub mod cli;
 pub mod domain;
+pub mod evaluate;
 pub mod mask;

@@ -8,7 +8,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use katagami::{base, cli, domain, mask};
+use katagami::{base, cli, domain, evaluate, mask};
 
 #[path = "../train/mod.rs"]
 mod train;

@@ -24,6 +24,9 @@ enum Command {
     /// Train a mask from a folder of pictures (runs `katagami-worker`)
     #[command(disable_help_flag = true)]
     Train(Handed),
+    /// Compare a mask with its base on labelled pictures (runs `katagami-worker`)
+    #[command(disable_help_flag = true)]
+    Judge(Handed),
     /// Run any command of `katagami-worker`, the part that links libtorch
     #[command(disable_help_flag = true)]
     Worker(Handed),
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Artefact(args) => cli::finish(cli::artefact::run(args)),
         Command::Embed(handed) => hand_over(Some("embed"), handed),
         Command::Train(handed) => hand_over(Some("train"), handed),
+        Command::Judge(handed) => hand_over(Some("judge"), handed),
         Command::Worker(handed) => hand_over(None, handed),
     }
 }

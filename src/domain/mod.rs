@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod digest;
 pub mod error;
+pub mod gate;
 pub mod ids;
 
 pub use clock::Timestamp;

@@ -2,6 +2,8 @@
 //!
 //! Part of that executable, not of the library: see `src/bin/katagami-worker.rs`.
 
+mod judge;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -28,6 +30,8 @@ pub enum WorkerCommand {
     Embed(EmbedArgs),
     /// Train a mask from a folder of unlabeled pictures
     Train(TrainArgs),
+    /// Compare a mask with its base on labelled pictures, and say whether it may be released
+    Judge(judge::JudgeArgs),
 }
 
 /// Which model, and where it computes.
@@ -97,6 +101,14 @@ pub enum WorkerCommandError {
     /// The architecture is unknown.
     #[error("architecture `{0}` is not known; `katagami base import --help` lists them")]
     UnknownArchitecture(String),
+    /// The labelled pictures cannot be used.
+    #[error("`{}`: {reason}", folder.display())]
+    Labelled {
+        /// The folder given.
+        folder: PathBuf,
+        /// What is missing.
+        reason: &'static str,
+    },
     /// A file could not be read or written.
     #[error("`{}`: {source}", path.display())]
     Io {
@@ -127,7 +139,7 @@ pub enum WorkerCommandError {
 impl Problem for WorkerCommandError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::UnknownArchitecture(_) => ErrorKind::Invalid,
+            Self::UnknownArchitecture(_) | Self::Labelled { .. } => ErrorKind::Invalid,
             Self::Io { .. } => ErrorKind::NotFound,
             Self::Picture { source, .. } => source.kind(),
             Self::Base(error) => error.kind(),
@@ -139,6 +151,7 @@ impl Problem for WorkerCommandError {
     fn code(&self) -> &'static str {
         match self {
             Self::UnknownArchitecture(_) => "architecture_unknown",
+            Self::Labelled { .. } => "labels_unusable",
             Self::Io { .. } => "file_unusable",
             Self::Picture { source, .. } => source.code(),
             Self::Base(error) => error.code(),
@@ -153,6 +166,7 @@ pub fn run(command: WorkerCommand) -> Result<(), WorkerCommandError> {
     match command {
         WorkerCommand::Embed(args) => embed(&args),
         WorkerCommand::Train(args) => train_mask(&args),
+        WorkerCommand::Judge(args) => judge::run(&args),
     }
 }
 

@@ -9,8 +9,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("base", &["domain"]),
     ("mask", &["domain", "base"]),
+    ("evaluate", &["domain"]),
     ("train", &["domain", "base", "mask"]),
-    ("worker", &["domain", "base", "mask", "train", "cli"]),
+    ("worker", &["domain", "base", "mask", "evaluate", "train", "cli"]),
 ];
 
 /// What only the executables and `cli` itself may use.

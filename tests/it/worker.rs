@@ -179,3 +179,44 @@ fn katagami_hands_commands_over_to_the_worker_beside_it() {
     let help = katagami(folder.path(), &["train", "--help"]).good().out;
     assert!(help.contains("--recipe"), "{help}");
 }
+
+#[test]
+fn a_mask_that_changes_nothing_does_not_pass_the_gate() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = generated_base(1);
+    let path = stored(&base, folder.path(), "base.safetensors");
+    let mask = folder.path().join("mask.kgm");
+    std::fs::write(&mask, crate::support::artefact_over(&base).1).unwrap();
+    let labelled = folder.path().join("labelled");
+    for class in ["good", "scratched"] {
+        std::fs::rename(pictures(folder.path(), 6), labelled_folder(&labelled, class)).unwrap();
+    }
+    let [base, mask, labelled] = [&path, &mask, &labelled].map(|path| path.to_str().unwrap());
+    let arguments = [
+        "judge",
+        "--base",
+        base,
+        "--mask",
+        mask,
+        "--labelled",
+        labelled,
+        "--size",
+        "32",
+        "--device",
+        "cpu",
+    ];
+    let judged = worker(&[&arguments[..], &["--neighbours", "1", "--json"]].concat())
+        .good()
+        .json();
+    assert_eq!(judged["images"], 12);
+    assert_eq!(judged["classes"], serde_json::json!(["good", "scratched"]));
+    assert_eq!(judged["gate"]["verdict"], "held", "{judged}");
+    let one_class = format!("{labelled}/good");
+    let wrong = ["judge", "--base", base, "--mask", mask, "--labelled", &one_class];
+    assert!(worker(&wrong).refused(2).contains("at least two folders"));
+}
+
+fn labelled_folder(labelled: &Path, class: &str) -> PathBuf {
+    std::fs::create_dir_all(labelled).unwrap();
+    labelled.join(class)
+}

@@ -25,7 +25,7 @@ build: ## Builds katagami and katagami-worker into target/release
 	$(CARGO) build --release --locked --bins
 
 .PHONY: run
-run: setup build ## Trains a mask on real photographs and lays it over the base (about 4 minutes)
+run: setup build ## Trains a mask on real photographs and lays it over the base (about 2 minutes)
 	@scripts/demo.sh
 
 .PHONY: test

@@ -42,7 +42,11 @@ pub(super) fn run(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
     let base = args.model.weights()?;
     let artefact = decode(&fs::read(&args.mask).map_err(at(&args.mask))?, Limits::default())?;
     let masked = apply_artefact(&artefact, base.clone())?;
-    let (classes, paths, labels) = labelled(args)?;
+    let Labelled {
+        classes,
+        paths,
+        labels,
+    } = labelled(args)?;
     let preprocessing = args.model.preprocessing();
     let inputs = paths
         .par_iter()
@@ -95,8 +99,18 @@ pub(super) fn run(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
     Ok(())
 }
 
-/// The classes, and the pictures with the number of each one's class.
-fn labelled(args: &JudgeArgs) -> Result<(Vec<String>, Vec<PathBuf>, Vec<usize>), WorkerCommandError> {
+/// Pictures, each with its class.
+struct Labelled {
+    /// The names of the classes.
+    classes: Vec<String>,
+    /// The pictures.
+    paths: Vec<PathBuf>,
+    /// The number of each picture's class.
+    labels: Vec<usize>,
+}
+
+/// Finds the pictures below a folder with one folder for each class.
+fn labelled(args: &JudgeArgs) -> Result<Labelled, WorkerCommandError> {
     let folder = &args.labelled;
     let mut folders = Vec::new();
     for entry in fs::read_dir(folder).map_err(at(folder))? {
@@ -131,5 +145,9 @@ fn labelled(args: &JudgeArgs) -> Result<(Vec<String>, Vec<PathBuf>, Vec<usize>),
         labels.extend(std::iter::repeat_n(class, found.len()));
         paths.extend(found);
     }
-    Ok((classes, paths, labels))
+    Ok(Labelled {
+        classes,
+        paths,
+        labels,
+    })
 }

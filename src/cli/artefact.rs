@@ -1,14 +1,18 @@
 //! `katagami artefact …`: looking into a mask's file and laying it over a base.
 
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::printer;
-use crate::base::{ImportError, import, overlay_safetensors};
+use crate::base::{ImportError, import};
 use crate::domain::{ErrorKind, Problem};
-use crate::mask::{Artefact, Limits, MaskError, apply_artefact, decode};
+use crate::mask::{ApplyError, Artefact, Limits, MaskError, apply_artefact, apply_to_safetensors, decode};
+
+/// The longest file that is read as an artefact. One over two billion weights is shorter.
+const LONGEST: u64 = 256 << 20;
 
 /// Look into a mask artefact, or lay it over a base
 #[derive(Debug, Args)]
@@ -70,12 +74,22 @@ pub enum ArtefactCommandError {
     /// The base cannot be read.
     #[error(transparent)]
     Base(#[from] ImportError),
+    /// The masked weights were not written.
+    #[error(transparent)]
+    Apply(ApplyError),
 }
 
 impl Problem for ArtefactCommandError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { .. } => ErrorKind::NotFound,
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => ErrorKind::NotFound,
+                io::ErrorKind::PermissionDenied => ErrorKind::Forbidden,
+                io::ErrorKind::FileTooLarge => ErrorKind::TooLarge,
+                io::ErrorKind::IsADirectory => ErrorKind::Invalid,
+                _ => ErrorKind::Unavailable,
+            },
+            Self::Apply(error) => error.kind(),
             Self::Mask { source, .. } => source.kind(),
             Self::Base(error) => error.kind(),
         }
@@ -84,6 +98,7 @@ impl Problem for ArtefactCommandError {
     fn code(&self) -> &'static str {
         match self {
             Self::Io { .. } => "file_unusable",
+            Self::Apply(error) => error.code(),
             Self::Mask { source, .. } => source.code(),
             Self::Base(error) => error.code(),
         }
@@ -111,10 +126,10 @@ pub fn run(args: ArtefactArgs) -> Result<(), ArtefactCommandError> {
         }
         ArtefactCommand::Apply { file, base, out } => {
             let artefact = read(&file)?;
-            let weights = import(artefact.architecture, &base)?;
-            let masked = apply_artefact(&artefact, weights)
-                .map_err(|source| ArtefactCommandError::Mask { path: file, source })?;
-            overlay_safetensors(&base, &masked, &out).map_err(at(&out))?;
+            apply_to_safetensors(&artefact, &base, &out).map_err(|error| match error {
+                ApplyError::Mask(source) => ArtefactCommandError::Mask { path: file, source },
+                other => ArtefactCommandError::Apply(other),
+            })?;
             printer::line(&format!(
                 "{} has the weights {}",
                 out.display(),
@@ -126,11 +141,24 @@ pub fn run(args: ArtefactArgs) -> Result<(), ArtefactCommandError> {
 }
 
 fn read(path: &Path) -> Result<Artefact, ArtefactCommandError> {
-    let bytes = std::fs::read(path).map_err(at(path))?;
+    let bytes = read_at_most(path, LONGEST).map_err(at(path))?;
     decode(&bytes, Limits::default()).map_err(|source| ArtefactCommandError::Mask {
         path: path.to_owned(),
         source,
     })
+}
+
+/// Reads a file, but never more than `limit` bytes: whatever it claims to be, it comes from elsewhere.
+fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::Read::take(std::fs::File::open(path)?, limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("longer than {limit} bytes, so no mask artefact"),
+        ));
+    }
+    Ok(bytes)
 }
 
 fn at(path: &Path) -> impl FnOnce(std::io::Error) -> ArtefactCommandError + use<> {

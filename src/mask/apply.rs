@@ -1,10 +1,12 @@
 //! Lays a mask over a base.
 
+use std::path::Path;
+
 use rayon::prelude::*;
 
 use super::arithmetic::mask_tensor;
-use super::{Artefact, Mask, MaskError};
-use crate::base::Weights;
+use super::{ApplyError, Artefact, Mask, MaskError};
+use crate::base::{Weights, import, overlay_safetensors};
 
 /// The masked weights of `base`. Says nothing of whether the mask is for this base: see [`apply_artefact`].
 pub fn apply(mask: &Mask, mut base: Weights) -> Result<Weights, MaskError> {
@@ -48,4 +50,17 @@ pub fn apply_artefact(artefact: &Artefact, base: Weights) -> Result<Weights, Mas
         });
     }
     Ok(masked)
+}
+
+/// Applies an artefact to the safetensors file `base` and writes the result to
+/// `out`: names, order, metadata and tensors that are no part of the
+/// architecture as in `base`. `out` is whole or not there, and is written only
+/// after the digests of base and result were right.
+pub fn apply_to_safetensors(artefact: &Artefact, base: &Path, out: &Path) -> Result<(), ApplyError> {
+    let weights = import(artefact.architecture, base)?;
+    let masked = apply_artefact(artefact, weights)?;
+    overlay_safetensors(base, &masked, out).map_err(|source| ApplyError::Write {
+        path: out.to_owned(),
+        source,
+    })
 }

@@ -44,9 +44,34 @@ pub fn mask_tensor(weights: &mut [f32], keep: &Bits) -> Result<(), NothingKept> 
     Ok(())
 }
 
+/// A masked copy of a tensor; see [`mask_tensor`].
+pub fn masked_tensor(weights: &[f32], keep: &Bits) -> Result<Vec<f32>, NothingKept> {
+    let mut masked = weights.to_vec();
+    mask_tensor(&mut masked, keep)?;
+    Ok(masked)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scale_in_float32_is_another_number() {
+        let n = 10_000;
+        let differing = (1..n)
+            .filter(|ones| scale(*ones, n).unwrap() != (*ones as f32 / n as f32).sqrt())
+            .count();
+        assert!(differing > n / 10, "the trap is real: {differing} of {n} differ");
+    }
+
+    #[test]
+    fn a_subnormal_weight_is_not_flushed_to_zero() {
+        let keep = Bits::from_bools([true, false].into_iter());
+        let tiny = f32::from_bits(1_000);
+        let masked = masked_tensor(&[tiny, 1.0], &keep).unwrap();
+        assert_eq!(masked[0], tiny / 0.5_f32.sqrt());
+        assert!(masked[0] > tiny && masked[0].is_subnormal());
+    }
 
     #[test]
     fn a_dropped_negative_weight_is_positive_zero() {

@@ -99,6 +99,21 @@ impl Bits {
         (0..self.len).map(|index| self.get(index))
     }
 
+    /// The positions of the zeros in order: the dropped weights.
+    pub fn zeros(&self) -> impl Iterator<Item = usize> + '_ {
+        self.bytes.iter().enumerate().flat_map(move |(at, byte)| {
+            // Whole bytes of ones, nearly all of a mask, cost one comparison.
+            let used = if *byte == u8::MAX {
+                0
+            } else {
+                8.min(self.len - at * 8)
+            };
+            (0..used)
+                .filter(move |bit| byte >> bit & 1 == 0)
+                .map(move |bit| at * 8 + bit)
+        })
+    }
+
     fn clear_tail(&mut self) {
         if let (Some(last), used @ 1..) = (self.bytes.last_mut(), self.len % 8) {
             *last &= (1 << used) - 1;
@@ -118,6 +133,8 @@ mod tests {
             let bits = Bits::from_bools(kept.iter().copied());
             prop_assert_eq!(bits.iter().collect::<Vec<_>>(), kept.clone());
             prop_assert_eq!(bits.count_zeros(), kept.iter().filter(|kept| !**kept).count());
+            let zeros = (0..kept.len()).filter(|index| !kept[*index]).collect::<Vec<_>>();
+            prop_assert_eq!(bits.zeros().collect::<Vec<_>>(), zeros);
             let again = Bits::from_bytes(bits.as_bytes().to_vec(), kept.len());
             prop_assert_eq!(again, Some(bits));
         }

@@ -1,6 +1,9 @@
 //! What can be wrong with an artefact, and whose fault it is.
 
+use std::path::PathBuf;
+
 use super::arithmetic::NothingKept;
+use crate::base::ImportError;
 use crate::domain::{Digest, ErrorKind, Problem};
 
 /// Why an artefact was not written, read or applied.
@@ -52,6 +55,90 @@ pub enum MaskError {
     /// A tensor loses all its weights.
     #[error(transparent)]
     NothingKept(#[from] NothingKept),
+}
+
+/// Why a mask fits no artefact of an architecture. The same rules bind writer
+/// and reader; only whose fault it is differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unfit {
+    NoSuchTensor,
+    MaskedStatistic,
+    MovedWeight,
+    Length,
+    NothingKept,
+    NotFinite,
+    NegativeVariance,
+}
+
+impl Unfit {
+    /// The mask came from a caller.
+    pub(super) fn of_caller(self) -> MaskError {
+        match self {
+            Self::NothingKept => MaskError::NothingKept(NothingKept),
+            other => MaskError::Mismatch(other.sentence()),
+        }
+    }
+
+    /// The mask came out of a file.
+    pub(super) fn of_file(self) -> MaskError {
+        match self {
+            Self::NothingKept => MaskError::NothingKept(NothingKept),
+            other => MaskError::Corrupt(other.sentence()),
+        }
+    }
+
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::NoSuchTensor => "it names a tensor that its architecture has not",
+            Self::MaskedStatistic => "it masks a BatchNorm statistic",
+            Self::MovedWeight => "it replaces a tensor that is no BatchNorm statistic",
+            Self::Length => "a tensor has another length",
+            Self::NothingKept => "a mask drops every weight of a tensor",
+            Self::NotFinite => "a BatchNorm statistic is not finite",
+            Self::NegativeVariance => "a BatchNorm variance is negative",
+        }
+    }
+}
+
+/// Why no masked weights were written to a file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// The artefact is wrong, or is for another base.
+    #[error(transparent)]
+    Mask(#[from] MaskError),
+    /// The base cannot be read.
+    #[error(transparent)]
+    Base(#[from] ImportError),
+    /// The masked weights cannot be written.
+    #[error("`{}`: {source}", path.display())]
+    Write {
+        /// Where they were to go.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl Problem for ApplyError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Mask(error) => error.kind(),
+            Self::Base(error) => error.kind(),
+            Self::Write { source, .. } if source.kind() == std::io::ErrorKind::InvalidData => {
+                ErrorKind::Invalid
+            }
+            Self::Write { .. } => ErrorKind::Unavailable,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Mask(error) => error.code(),
+            Self::Base(error) => error.code(),
+            Self::Write { .. } => "weights_unwritable",
+        }
+    }
 }
 
 impl Problem for MaskError {

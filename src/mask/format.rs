@@ -1,8 +1,9 @@
 //! An artefact as bytes. `docs/mask-format.md` is the specification.
 
-use super::header::{self, Header};
+use super::error::Unfit;
+use super::header::{self, Decoded, Header};
 use super::{Bits, Limits, Mask, MaskError, coder};
-use crate::base::Architecture;
+use crate::base::{Architecture, architecture};
 use crate::domain::Digest;
 
 /// The newest format version, which [`encode`] writes.
@@ -49,20 +50,8 @@ impl Sizes {
 
 /// Writes an artefact. The mask must fit the architecture.
 pub fn encode(header: &Header, mask: &Mask, architecture: &Architecture) -> Result<Vec<u8>, MaskError> {
-    let fits = |index: &usize, len: usize| {
-        architecture
-            .tensors
-            .get(*index)
-            .is_some_and(|spec| spec.len() == len)
-    };
-    if !mask.tensors.iter().all(|(index, bits)| fits(index, bits.len())) {
-        return Err(MaskError::Mismatch(
-            "a mask of a tensor has another number of bits than the tensor has weights",
-        ));
-    }
-    if !mask.norms.iter().all(|(index, values)| fits(index, values.len())) {
-        return Err(MaskError::Mismatch("a BatchNorm statistic has another length"));
-    }
+    mask.check(architecture).map_err(Unfit::of_caller)?;
+    header::check(header).map_err(MaskError::Mismatch)?;
     let packed: Vec<u8> = mask
         .tensors
         .values()
@@ -91,7 +80,16 @@ pub fn encode(header: &Header, mask: &Mask, architecture: &Architecture) -> Resu
 }
 
 /// Reads an artefact. Nothing of it is believed before its checksum was right.
-pub fn decode(file: &[u8], mut limits: Limits) -> Result<Artefact, MaskError> {
+pub fn decode(file: &[u8], limits: Limits) -> Result<Artefact, MaskError> {
+    decode_with(file, limits, architecture)
+}
+
+/// As [`decode`], with the caller's own table of architectures.
+pub fn decode_with(
+    file: &[u8],
+    mut limits: Limits,
+    lookup: impl Fn(&str) -> Option<&'static Architecture>,
+) -> Result<Artefact, MaskError> {
     let shared = MAGIC.len().min(file.len());
     if file[..shared] != MAGIC[..shared] {
         return Err(MaskError::NotAnArtefact);
@@ -126,38 +124,11 @@ pub fn decode(file: &[u8], mut limits: Limits) -> Result<Artefact, MaskError> {
     let (header, rest) = content[PREFIX..].split_at(lengths[0]);
     let (bits, norms) = rest.split_at(lengths[1]);
 
-    let decoded = header::decode(header)?;
-    let mut mask = Mask::default();
-    let tensors = &decoded.architecture.tensors;
-    let bytes_of = |index: &usize| tensors[*index].len().div_ceil(8);
-    let packed = coder::expand(bits, decoded.masked.iter().map(bytes_of).sum(), &mut limits)?;
-    let mut rest = packed.as_slice();
-    for index in decoded.masked {
-        let (own, after) = rest.split_at(bytes_of(&index));
-        rest = after;
-        let bits = Bits::from_bytes(own.to_vec(), tensors[index].len())
-            .ok_or(MaskError::Corrupt("a bit lies past the end of its tensor"))?;
-        if bits.count_ones() == 0 {
-            return Err(super::arithmetic::NothingKept.into());
-        }
-        mask.tensors.insert(index, bits);
-    }
-    let mut floats = norms
-        .chunks_exact(4)
-        .map(|raw| f32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]));
-    let expected: usize = decoded.moved.iter().map(|index| tensors[*index].len()).sum();
-    if norms.len() != expected * 4 {
-        return Err(MaskError::Corrupt(
-            "its BatchNorm statistics are too few or too many",
-        ));
-    }
-    for index in decoded.moved {
-        let values: Vec<f32> = floats.by_ref().take(tensors[index].len()).collect();
-        if !values.iter().all(|value| value.is_finite()) {
-            return Err(MaskError::Corrupt("a BatchNorm statistic is not finite"));
-        }
-        mask.norms.insert(index, values);
-    }
+    // The message's fields are copied out of the header, none more than once.
+    limits.reserve(header.len())?;
+    let decoded = header::decode(header, lookup)?;
+    let mask = read_mask(&decoded, bits, norms, &mut limits)?;
+    mask.check(decoded.architecture).map_err(Unfit::of_file)?;
     let sizes = Sizes {
         frame: PREFIX + CHECKSUM,
         header: lengths[0],
@@ -170,4 +141,39 @@ pub fn decode(file: &[u8], mut limits: Limits) -> Result<Artefact, MaskError> {
         mask,
         sizes,
     })
+}
+
+/// Reads the bits of the tensors and the statistics that a header names.
+fn read_mask(decoded: &Decoded, bits: &[u8], norms: &[u8], limits: &mut Limits) -> Result<Mask, MaskError> {
+    let tensors = &decoded.architecture.tensors;
+    let bytes_of = |index: &usize| tensors[*index].len().div_ceil(8);
+    let expected: usize = decoded.moved.iter().map(|index| tensors[*index].len()).sum();
+    if norms.len() != expected * size_of::<f32>() {
+        return Err(MaskError::Corrupt(
+            "its BatchNorm statistics are too few or too many",
+        ));
+    }
+    let length = decoded.masked.iter().map(bytes_of).sum();
+    let packed = coder::expand(bits, length, limits)?;
+    // Each tensor's own copy of its bits, and the statistics.
+    limits.reserve(length)?;
+    limits.reserve(norms.len())?;
+
+    let mut mask = Mask::default();
+    let mut rest = packed.as_slice();
+    for index in &decoded.masked {
+        let (own, after) = rest.split_at(bytes_of(index));
+        rest = after;
+        let bits = Bits::from_bytes(own.to_vec(), tensors[*index].len())
+            .ok_or(MaskError::Corrupt("a bit lies past the end of its tensor"))?;
+        mask.tensors.insert(*index, bits);
+    }
+    let mut floats = norms
+        .chunks_exact(4)
+        .map(|raw| f32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]));
+    for index in &decoded.moved {
+        let values = floats.by_ref().take(tensors[*index].len()).collect();
+        mask.norms.insert(*index, values);
+    }
+    Ok(mask)
 }

@@ -7,7 +7,7 @@ use prost::Message;
 use serde::Serialize;
 
 use super::{Bits, Mask, MaskError};
-use crate::base::{Architecture, architecture};
+use crate::base::Architecture;
 use crate::domain::{Digest, JobId, MaskVersion, SiteName, Timestamp};
 
 /// What a mask is bound to and where it comes from.
@@ -187,11 +187,14 @@ pub(super) fn encode(header: &Header, mask: &Mask, architecture: &Architecture) 
 }
 
 /// Decodes and checks a header.
-pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, MaskError> {
+pub(super) fn decode(
+    bytes: &[u8],
+    lookup: impl Fn(&str) -> Option<&'static Architecture>,
+) -> Result<Decoded, MaskError> {
     let message = wire::Header::decode(bytes).map_err(|_| MaskError::Corrupt("its header is no message"))?;
-    let Some(architecture) = architecture(&message.architecture) else {
+    let Some(architecture) = lookup(&message.architecture) else {
         return Err(MaskError::UnknownArchitecture(
-            message.architecture.chars().take(80).collect(),
+            message.architecture.escape_debug().take(80).collect(),
         ));
     };
     let profile = message.profile.unwrap_or_default();
@@ -235,6 +238,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, MaskError> {
         software: message.software,
         created_at: Timestamp::from_micros(message.created_at),
     };
+    check(&header).map_err(MaskError::Corrupt)?;
     let masked = indices(message.masked, architecture)?;
     let moved = indices(message.moved, architecture)?;
     Ok(Decoded {
@@ -243,6 +247,37 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, MaskError> {
         masked,
         moved,
     })
+}
+
+/// What must hold of a header, written or read. Free text goes to terminals and
+/// pages: short, and without characters that steer them.
+pub(super) fn check(header: &Header) -> Result<(), &'static str> {
+    const LONGEST: usize = 256;
+    let profile = &header.profile;
+    let texts = [
+        &header.software,
+        &profile.libtorch,
+        &profile.device,
+        &profile.instructions,
+    ];
+    if texts
+        .iter()
+        .any(|text| text.len() > LONGEST || text.chars().any(char::is_control))
+    {
+        return Err("a text of its header is too long or holds control characters");
+    }
+    let figures = &header.figures;
+    let numbers = [
+        figures.kpi_base,
+        figures.kpi_mask,
+        figures.kpi_lower,
+        figures.kpi_upper,
+        figures.effective_rank,
+    ];
+    if numbers.iter().any(|number| !number.is_finite()) {
+        return Err("a figure of its header is not finite");
+    }
+    Ok(())
 }
 
 fn digest(bytes: &[u8]) -> Result<Digest, MaskError> {

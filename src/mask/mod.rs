@@ -14,14 +14,16 @@ mod limits;
 
 use std::collections::BTreeMap;
 
-pub use apply::{apply, apply_artefact};
+pub use apply::{apply, apply_artefact, apply_to_safetensors};
 pub use bits::Bits;
-pub use error::MaskError;
-pub use format::{Artefact, Sizes, VERSION, decode, encode};
+pub use error::{ApplyError, MaskError};
+pub use format::{Artefact, Sizes, VERSION, decode, decode_with, encode};
 pub use header::{ExecutionProfile, Figures, Header};
 pub use limits::Limits;
 
-use crate::base::Architecture;
+use error::Unfit;
+
+use crate::base::{Architecture, Role};
 
 /// Which weights are kept, tensor by tensor, and the BatchNorm statistics that
 /// training moved. Indices are canonical ([`Architecture::tensors`]).
@@ -59,6 +61,49 @@ impl Mask {
             0 => 1.0,
             weights => 1.0 - self.dropped() as f64 / weights as f64,
         }
+    }
+
+    /// The share of kept weights of each masked tensor, by canonical index.
+    pub fn densities(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
+        let density = |bits: &Bits| match bits.len() {
+            0 => 1.0,
+            len => bits.count_ones() as f64 / len as f64,
+        };
+        self.tensors
+            .iter()
+            .map(move |(index, bits)| (*index, density(bits)))
+    }
+
+    /// Why no artefact may hold this mask of `architecture`, if so. Writer and reader ask the same.
+    fn check(&self, architecture: &Architecture) -> Result<(), Unfit> {
+        for (index, bits) in &self.tensors {
+            let spec = architecture.tensors.get(*index).ok_or(Unfit::NoSuchTensor)?;
+            if matches!(spec.role, Role::NormMean | Role::NormVariance) {
+                return Err(Unfit::MaskedStatistic);
+            }
+            if bits.len() != spec.len() {
+                return Err(Unfit::Length);
+            }
+            if bits.count_ones() == 0 {
+                return Err(Unfit::NothingKept);
+            }
+        }
+        for (index, values) in &self.norms {
+            let spec = architecture.tensors.get(*index).ok_or(Unfit::NoSuchTensor)?;
+            if !matches!(spec.role, Role::NormMean | Role::NormVariance) {
+                return Err(Unfit::MovedWeight);
+            }
+            if values.len() != spec.len() {
+                return Err(Unfit::Length);
+            }
+            if !values.iter().all(|value| value.is_finite()) {
+                return Err(Unfit::NotFinite);
+            }
+            if spec.role == Role::NormVariance && values.iter().any(|variance| *variance < 0.0) {
+                return Err(Unfit::NegativeVariance);
+            }
+        }
+        Ok(())
     }
 
     /// How many bits differ from `parent`; a tensor that only one of both masks counts as kept in the other.

@@ -188,9 +188,9 @@ fn a_mask_that_drops_a_whole_tensor_is_refused() {
         apply(&mask, base.clone()),
         Err(MaskError::NothingKept(_))
     ));
-    let bytes = encode(&header, &mask, base.architecture).unwrap();
+    // Nor does the writer make a file that no reader would take.
     assert!(matches!(
-        decode(&bytes, Limits::default()),
+        encode(&header, &mask, base.architecture),
         Err(MaskError::NothingKept(_))
     ));
 }

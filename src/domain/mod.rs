@@ -1,13 +1,14 @@
 //! Types and rules of the domain, without any I/O.
 //!
 //! What lives here can be tested by calling it: identifiers, digests, time,
-//! the gate. What reads a file, a socket or a database does not.
+//! the gate, the report. What reads a file, a socket or a database does not.
 
 pub mod clock;
 pub mod digest;
 pub mod error;
 pub mod gate;
 pub mod ids;
+pub mod report;
 
 pub use clock::Timestamp;
 pub use digest::{Digest, Digester};

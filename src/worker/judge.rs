@@ -7,12 +7,15 @@ use clap::Args;
 use rayon::prelude::*;
 use serde_json::json;
 
+use super::control::random_mask;
 use super::{ModelArgs, WorkerCommandError, at, files, picture};
 use crate::base::Weights;
 use crate::cli::printer;
-use crate::domain::gate::{self, Evidence, Verdict};
-use crate::evaluate::{knn, paired};
-use crate::mask::{Limits, apply_artefact, decode};
+use crate::domain::gate::GateSettings;
+use crate::domain::report::{Figure, ImageCounts, Kpi, Report, TrainingFigures};
+use crate::evaluate::knn::KnnSettings;
+use crate::evaluate::{self, Embeddings, Settings};
+use crate::mask::{Limits, apply, apply_artefact, decode};
 use crate::train::Embedder;
 
 /// Arguments of `judge`.
@@ -26,22 +29,37 @@ pub struct JudgeArgs {
     /// A folder with one folder of pictures for each class; best of pictures that training never saw
     #[arg(long)]
     labelled: PathBuf,
+    /// The figure that decides: probe, knn or few-shot
+    #[arg(long, default_value = "probe", value_parser = kpi)]
+    kpi: Kpi,
     /// Neighbours that vote on a picture's class
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
     neighbours: u16,
     /// How much worse than the base still counts as no worse
-    #[arg(long, default_value_t = 0.01)]
+    #[arg(long, default_value_t = 0.01, value_parser = margin)]
     margin: f64,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Judges a mask and prints the verdict with its evidence.
+fn kpi(text: &str) -> Result<Kpi, String> {
+    serde_json::from_value(json!(text)).map_err(|_| "use probe, knn or few-shot".to_owned())
+}
+
+fn margin(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(margin) if (0.0..1.0).contains(&margin) => Ok(margin),
+        _ => Err("use a number from 0 to 1".to_owned()),
+    }
+}
+
+/// Judges a mask and prints the verdict with its evidence, beside a random mask of the same density.
 pub(super) fn run(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
     let base = args.model.weights()?;
     let artefact = decode(&fs::read(&args.mask).map_err(at(&args.mask))?, Limits::default())?;
     let masked = apply_artefact(&artefact, base.clone())?;
+    let control = apply(&random_mask(&artefact.mask, 0), base.clone())?;
     let Labelled {
         classes,
         paths,
@@ -53,50 +71,92 @@ pub(super) fn run(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
         .map(|path| Ok(preprocessing.normalise(&picture(path, &preprocessing)?.1)))
         .collect::<Result<Vec<_>, WorkerCommandError>>()?;
     let device = args.model.device.open(args.model.threads)?;
-    let right = |weights: &Weights| -> Result<Vec<bool>, WorkerCommandError> {
-        let embeddings = Embedder::new(weights, device)?.embed(&inputs, preprocessing.size)?;
-        let dim = weights.architecture.embedding_dim;
-        Ok(knn::leave_one_out(
-            &embeddings,
-            dim,
-            &labels,
-            usize::from(args.neighbours),
-        ))
+    let dim = base.architecture.embedding_dim;
+    let embedded = |weights: &Weights| Embedder::new(weights, device)?.embed(&inputs, preprocessing.size);
+    let of_base = embedded(&base)?;
+    let settings = Settings {
+        knn: KnnSettings {
+            neighbours: usize::from(args.neighbours),
+            ..KnnSettings::default()
+        },
+        ..Settings::default()
     };
-    let difference = paired::compare(&right(&base)?, &right(&masked)?, &labels, 0);
-    let evidence = Evidence {
-        lower: difference.lower,
-        upper: difference.upper,
-        images: labels.len(),
+    let against_base = |weights: &Weights| -> Result<_, WorkerCommandError> {
+        let other = embedded(weights)?;
+        let (base, other) = (Embeddings::new(&of_base, dim)?, Embeddings::new(&other, dim)?);
+        Ok(evaluate::labelled(&base, &other, &labels, &settings)?)
     };
-    let verdict = gate::judge(&evidence, args.margin);
-
+    let training = TrainingFigures {
+        flips: artefact.mask.dropped() as u64,
+        ..TrainingFigures::default()
+    };
+    let gate = GateSettings {
+        margin: args.margin,
+        ..GateSettings::default()
+    };
+    let figures = against_base(&masked)?;
+    let mut report = Report::judged(
+        args.kpi,
+        Some(figures),
+        None,
+        training,
+        ImageCounts::default(),
+        gate,
+    );
+    report.random_mask = Some(against_base(&control)?);
     if args.json {
         printer::json(&json!({
-            "images": labels.len(), "classes": classes, "neighbours": args.neighbours,
-            "knn_base": difference.base, "knn_mask": difference.mask,
-            "knn_difference_ci": [difference.lower, difference.upper], "gate": verdict,
+            "images": labels.len(), "classes": classes, "neighbours": args.neighbours, "kpi": report.kpi,
+            "mask": report.validation, "random_mask": report.random_mask, "gate": report.gate.verdict,
         }));
-        return Ok(());
+    } else {
+        print(args, &report, labels.len(), classes.len());
     }
-    let (word, reason) = match &verdict {
-        Verdict::Passed => ("passed", "no worse, and a shown benefit"),
-        Verdict::Held { reason } => ("held", reason.as_str()),
-        Verdict::Refused { reason } => ("refused", reason.as_str()),
+    Ok(())
+}
+
+fn print(args: &JudgeArgs, report: &Report, images: usize, classes: usize) {
+    let verdict = &report.gate.verdict;
+    let reasons: Vec<String> = verdict.reasons().iter().map(ToString::to_string).collect();
+    let reason = if reasons.is_empty() {
+        "no worse, and a shown benefit".to_owned()
+    } else {
+        reasons.join("; ")
     };
     printer::line(&format!(
-        "{word}: {reason}\nbalanced accuracy of {} neighbours on {} pictures of {} classes: \
-         base {:.3}, mask {:.3}, difference {:+.3} (95 % interval {:+.3} to {:+.3})",
-        args.neighbours,
-        labels.len(),
-        classes.len(),
-        difference.base,
-        difference.mask,
-        difference.mask - difference.base,
-        difference.lower,
-        difference.upper,
+        "{}: {reason}\n\nbalanced accuracy on {images} pictures of {classes} classes, each with its 95 % interval",
+        verdict.word()
     ));
-    Ok(())
+    let (Some(mask), Some(random)) = (&report.validation, &report.random_mask) else {
+        return;
+    };
+    let row = |name: String, mask: &Figure, random: &Figure| {
+        let interval = |figure: &Figure| {
+            let difference = &figure.difference;
+            format!(
+                "{:+.3} ({:+.3} to {:+.3})",
+                difference.value, difference.lower, difference.upper
+            )
+        };
+        [
+            name,
+            format!("{:.3}", mask.base.value),
+            format!("{:.3}", mask.mask.value),
+            interval(mask),
+            interval(random),
+        ]
+    };
+    let mut rows = vec![
+        row("linear probe".to_owned(), &mask.probe, &random.probe),
+        row(format!("{} neighbours", args.neighbours), &mask.knn, &random.knn),
+    ];
+    if let (Some(mask), Some(random)) = (&mask.few_shot, &random.few_shot) {
+        rows.push(row("few-shot probe".to_owned(), mask, random));
+    }
+    printer::table(
+        ["", "base", "mask", "difference", "random mask, difference"],
+        &rows,
+    );
 }
 
 /// Pictures, each with its class.

@@ -2,6 +2,7 @@
 //!
 //! Part of that executable, not of the library: see `src/bin/katagami-worker.rs`.
 
+mod control;
 mod judge;
 
 use std::fs;
@@ -134,13 +135,21 @@ pub enum WorkerCommandError {
     /// Training or embedding failed.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// Embeddings or labels cannot be compared.
+    #[error(transparent)]
+    Evaluate(#[from] crate::evaluate::EvaluateError),
 }
 
 impl Problem for WorkerCommandError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::UnknownArchitecture(_) | Self::Labelled { .. } => ErrorKind::Invalid,
-            Self::Io { .. } => ErrorKind::NotFound,
+            Self::UnknownArchitecture(_) | Self::Labelled { .. } | Self::Evaluate(_) => ErrorKind::Invalid,
+            Self::Io { source, .. } => match source.kind() {
+                std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+                std::io::ErrorKind::PermissionDenied => ErrorKind::Forbidden,
+                std::io::ErrorKind::IsADirectory | std::io::ErrorKind::NotADirectory => ErrorKind::Invalid,
+                _ => ErrorKind::Unavailable,
+            },
             Self::Picture { source, .. } => source.kind(),
             Self::Base(error) => error.kind(),
             Self::Mask(error) => error.kind(),
@@ -157,6 +166,7 @@ impl Problem for WorkerCommandError {
             Self::Base(error) => error.code(),
             Self::Mask(error) => error.code(),
             Self::Train(error) => error.code(),
+            Self::Evaluate(_) => "not_comparable",
         }
     }
 }

@@ -211,6 +211,14 @@ fn a_mask_that_changes_nothing_does_not_pass_the_gate() {
     assert_eq!(judged["images"], 12);
     assert_eq!(judged["classes"], serde_json::json!(["good", "scratched"]));
     assert_eq!(judged["gate"]["verdict"], "held", "{judged}");
+    for figure in ["knn", "probe"] {
+        for model in ["mask", "random_mask"] {
+            assert!(
+                judged[model][figure]["difference"]["lower"].is_number(),
+                "{judged}"
+            );
+        }
+    }
     let one_class = format!("{labelled}/good");
     let wrong = ["judge", "--base", base, "--mask", mask, "--labelled", &one_class];
     assert!(worker(&wrong).refused(2).contains("at least two folders"));

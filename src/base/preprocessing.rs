@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{Digest, ErrorKind, Problem};
 
 /// How pictures become network input. In the base's manifest; its digest is in every mask.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Preprocessing {
     /// Edge length of the square network input in pixels.
@@ -33,7 +33,7 @@ pub struct Preprocessing {
 }
 
 /// How a picture that is not square is made so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fit {
     /// Both edges become `size`; the aspect ratio is lost.
@@ -45,7 +45,7 @@ pub enum Fit {
 }
 
 /// The filter that resizes. All are area-aware: shrinking averages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Filter {
     /// Triangle filter.
@@ -57,7 +57,7 @@ pub enum Filter {
 }
 
 /// How more than 8 bits a colour become 8.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BitDepth {
     /// By the fewest bits (9 to 16) that hold the picture's brightest value, so

@@ -10,7 +10,7 @@ use super::{ImportError, Preprocessing, Weights, architecture, import, write_ato
 use crate::domain::{Digest, ErrorKind, Problem, Timestamp};
 
 /// What is known of a base besides its weights.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Manifest {
     /// The SHA-256 of the weights' canonical form: the base's name.
     pub digest: Digest,

@@ -35,7 +35,7 @@ pub struct LabelledEvidence {
 }
 
 /// What the gate asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct GateSettings {
     /// How much worse than the base still counts as no worse. Default .01.
@@ -67,7 +67,7 @@ impl Default for GateSettings {
 }
 
 /// The gate's decision.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
     /// No worse, and a shown benefit.
@@ -109,7 +109,7 @@ impl Verdict {
 }
 
 /// Why a mask did not pass. `Display` gives the sentence for people.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "code", rename_all = "kebab-case")]
 pub enum Reason {
     /// The best checkpoint is the base itself.
@@ -156,7 +156,7 @@ pub enum Reason {
 }
 
 /// A label-free signal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signal {
     /// How alike all embeddings are.

@@ -3,14 +3,22 @@
 //! What lives here can be tested by calling it: identifiers, digests, time,
 //! the gate, the report. What reads a file, a socket or a database does not.
 
+pub mod channel;
 pub mod clock;
 pub mod digest;
 pub mod error;
 pub mod gate;
 pub mod ids;
+pub mod image;
+pub mod job;
+pub mod permission;
 pub mod report;
+pub mod snapshot;
+pub mod validation;
 
 pub use clock::Timestamp;
 pub use digest::{Digest, Digester};
 pub use error::{ErrorKind, Problem};
 pub use ids::{ChannelName, DeviceId, InvalidName, JobId, MaskVersion, SiteName, SnapshotId, TokenId};
+pub use job::AttemptId;
+pub use validation::{Split, ValidationVersion};

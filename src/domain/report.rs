@@ -12,7 +12,7 @@ use super::gate::{Evidence, GateSettings, LabelledEvidence, Verdict};
 const FORMAT: u32 = 1;
 
 /// A figure with its 95 % interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Estimate {
     /// The figure.
     pub value: f64,
@@ -42,7 +42,7 @@ impl Estimate {
 }
 
 /// Base and mask on the same images.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Figure {
     /// The base.
     pub base: Estimate,
@@ -53,7 +53,7 @@ pub struct Figure {
 }
 
 /// Which figure the gate judges by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kpi {
     /// Balanced accuracy of the linear probe.
@@ -66,7 +66,7 @@ pub enum Kpi {
 }
 
 /// Balanced accuracies of base and mask.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LabelledFigures {
     /// Labelled images.
     pub images: usize,
@@ -94,7 +94,7 @@ impl LabelledFigures {
 }
 
 /// How embeddings fill their space.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SpaceFigures {
     /// Exponential of the entropy of the centred singular values (RankMe).
     pub effective_rank: f64,
@@ -106,7 +106,7 @@ pub struct SpaceFigures {
 }
 
 /// Signals that need no labels.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LabelFree {
     /// Images that they rest on.
     pub images: usize,
@@ -139,7 +139,7 @@ impl LabelFree {
 }
 
 /// One point of the loss curve.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LossPoint {
     /// The step.
     pub step: u64,
@@ -148,7 +148,7 @@ pub struct LossPoint {
 }
 
 /// How much of a tensor is kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LayerDensity {
     /// The tensor's name.
     pub tensor: String,
@@ -159,7 +159,7 @@ pub struct LayerDensity {
 }
 
 /// What the training did and what it took.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TrainingFigures {
     /// Loss by step.
     pub loss: Vec<LossPoint>,
@@ -176,7 +176,7 @@ pub struct TrainingFigures {
 }
 
 /// Which images the training used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ImageCounts {
     /// Trained on.
     pub used: u64,
@@ -185,7 +185,7 @@ pub struct ImageCounts {
 }
 
 /// What the gate asked for and answered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct GateFigures {
     /// What it asked for.
     pub settings: GateSettings,
@@ -194,7 +194,7 @@ pub struct GateFigures {
 }
 
 /// The evidence kept with a mask.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Report {
     /// The format of this document.
     pub version: u32,

@@ -1,7 +1,13 @@
-//! Lets `katagami-worker` find libtorch without an environment variable.
+//! Compiles the workers' protocol, and lets `katagami-worker` find libtorch
+//! without an environment variable.
 
-fn main() {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=migrations");
+    println!("cargo:rerun-if-changed=proto");
+    // protox is a compiler in Rust: no installed protoc.
+    let descriptors = protox::compile(["katagami/worker/v1/worker.proto"], ["proto"])?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
     // torch-sys says where it found libtorch; it is there only with feature `worker`.
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
     if let Some(libtorch) = std::env::var_os("DEP_TCH_LIBTORCH_LIB") {
@@ -10,4 +16,5 @@ fn main() {
             println!("cargo:rustc-link-arg-bin=katagami-worker=-Wl,-rpath,{place}");
         }
     }
+    Ok(())
 }

@@ -11,3 +11,4 @@ pub mod cli;
 pub mod domain;
 pub mod evaluate;
 pub mod mask;
+pub mod wire;

@@ -140,7 +140,10 @@ fn allowed(
             active: *active_base,
         });
     }
-    let reasoned = asked.reason.as_ref().is_some_and(|reason| !reason.trim().is_empty());
+    let reasoned = asked
+        .reason
+        .as_ref()
+        .is_some_and(|reason| !reason.trim().is_empty());
     let reasons = || candidate.reasons.join("; ");
     match candidate.verdict.as_str() {
         "passed" => Ok(false),

@@ -25,7 +25,9 @@ pub enum InvalidMetadata {
     #[error("an image carries at most {MOST_PAIRS} pairs of metadata, not {0}")]
     TooMany(usize),
     /// A key or value is empty, too long or has control codes.
-    #[error("metadata `{0}` is not usable: keys and values are 1 to {MOST_BYTES} bytes without control codes")]
+    #[error(
+        "metadata `{0}` is not usable: keys and values are 1 to {MOST_BYTES} bytes without control codes"
+    )]
     Unusable(String),
 }
 
@@ -43,7 +45,8 @@ impl TryFrom<BTreeMap<String, String>> for Metadata {
         if pairs.len() > MOST_PAIRS {
             return Err(InvalidMetadata::TooMany(pairs.len()));
         }
-        let usable = |text: &str| (1..=MOST_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
+        let usable =
+            |text: &str| (1..=MOST_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
         match pairs.iter().find(|(key, value)| !usable(key) || !usable(value)) {
             Some((key, _)) => Err(InvalidMetadata::Unusable(
                 key.chars().filter(|c| !c.is_control()).take(40).collect(),
@@ -99,8 +102,10 @@ mod tests {
     use super::*;
 
     fn metadata(pairs: &[(&str, &str)]) -> Result<Metadata, InvalidMetadata> {
-        let pairs: BTreeMap<String, String> =
-            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let pairs: BTreeMap<String, String> = pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
         Metadata::try_from(pairs)
     }
 
@@ -110,8 +115,9 @@ mod tests {
         assert!(metadata(&[("line", "")]).is_err());
         assert!(metadata(&[("li\nne", "a")]).is_err());
         assert!(metadata(&[("line", &"a".repeat(129))]).is_err());
-        let many: BTreeMap<String, String> =
-            (0..17).map(|number| (number.to_string(), "a".to_owned())).collect();
+        let many: BTreeMap<String, String> = (0..17)
+            .map(|number| (number.to_string(), "a".to_owned()))
+            .collect();
         assert_eq!(Metadata::try_from(many), Err(InvalidMetadata::TooMany(17)));
     }
 

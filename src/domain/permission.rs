@@ -102,7 +102,7 @@ pub enum Denied {
     #[error("there is no such thing here, or it belongs to another site")]
     NotFound,
     /// The role does not allow it.
-    #[error("a token of role `{role}` may not do this; ask an admin for another token")]
+    #[error("a token of role `{}` may not do this; ask an admin for another token", role.word())]
     Forbidden {
         /// The asker's role.
         role: Role,
@@ -230,6 +230,10 @@ mod tests {
             A::Work,
         ];
         let auditor = actor(Role::Auditor, None);
-        assert!(changes.into_iter().all(|action| auditor.may(action, None).is_err()));
+        assert!(
+            changes
+                .into_iter()
+                .all(|action| auditor.may(action, None).is_err())
+        );
     }
 }

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::Digest;
 
 /// The version of a site's validation set: 1, 2, 3 …
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(transparent)]
 pub struct ValidationVersion(pub u32);
 
@@ -47,7 +49,9 @@ impl Split {
 
     /// The split of that word.
     pub fn of_word(word: &str) -> Option<Self> {
-        [Self::Validation, Self::Test].into_iter().find(|split| split.word() == word)
+        [Self::Validation, Self::Test]
+            .into_iter()
+            .find(|split| split.word() == word)
     }
 
     /// The split of an image whose set does not say: two fifths are set aside

@@ -1,0 +1,65 @@
+//! `/v1/sites`
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::gate::GateSettings;
+use crate::domain::report::Kpi;
+use crate::domain::{MaskVersion, SiteName, Timestamp};
+
+/// Makes a site.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSite {
+    /// Its name; cannot be changed.
+    pub name: SiteName,
+    /// Its name for people. Default: `name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Which figure its masks are judged by. Default: the linear probe.
+    #[serde(default)]
+    pub kpi: Kpi,
+    /// What its gate asks for.
+    #[serde(default)]
+    pub gate: GateSettings,
+}
+
+/// Changes a site; what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SiteChange {
+    /// Its name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Which figure its masks are judged by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kpi: Option<Kpi>,
+    /// What its gate asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateSettings>,
+}
+
+/// A site.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Site {
+    /// Its name.
+    pub name: SiteName,
+    /// Its name for people.
+    pub title: String,
+    /// Which figure its masks are judged by.
+    pub kpi: Kpi,
+    /// What its gate asks for.
+    pub gate: GateSettings,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Images that are there.
+    pub images: u64,
+    /// Jobs that wait or run.
+    pub open_jobs: u64,
+    /// Masks.
+    pub masks: u64,
+    /// What channel `stable` points at.
+    pub stable: Option<MaskVersion>,
+    /// Devices enrolled.
+    pub devices: u64,
+}

@@ -1,0 +1,47 @@
+//! `/v1/sites/{site}/snapshots`
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::snapshot::ImageFilter;
+use crate::domain::{Digest, SiteName, SnapshotId, Timestamp, ValidationVersion};
+
+/// Makes a snapshot: a frozen list of the images that match now.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NewSnapshot {
+    /// Which images; empty = all.
+    pub filter: ImageFilter,
+    /// Images that are left out although they match.
+    pub exclude: Vec<Digest>,
+}
+
+/// A snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Snapshot {
+    /// Its identifier.
+    pub id: SnapshotId,
+    /// Its site.
+    pub site: SiteName,
+    /// The digest of its list of images: the same images, the same digest.
+    pub digest: Digest,
+    /// What it was made from.
+    pub filter: ImageFilter,
+    /// Images in it.
+    pub images: u64,
+    /// Images left out because they are, or nearly are, in the validation set.
+    pub left_out: u64,
+    /// The validation set that they were compared with.
+    pub validation: Option<ValidationVersion>,
+    /// Whether an image of it was deleted since: nothing can be trained on it any more.
+    pub incomplete: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// The images of a snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SnapshotImages {
+    /// Their digests, in ascending order.
+    pub images: Vec<Digest>,
+}

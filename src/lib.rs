@@ -12,5 +12,7 @@ pub mod blobs;
 pub mod cli;
 pub mod domain;
 pub mod evaluate;
+#[cfg(feature = "server")]
+pub mod intake;
 pub mod mask;
 pub mod wire;

@@ -7,8 +7,12 @@
 //! `ARCHITECTURE.md` maps the modules and says which may use which.
 
 pub mod base;
+#[cfg(feature = "server")]
+pub mod catalog;
 pub mod cli;
 pub mod domain;
 pub mod evaluate;
 pub mod mask;
+#[cfg(feature = "server")]
+pub mod scheduler;
 pub mod wire;

@@ -182,3 +182,8 @@ where
         Ok(Self(serde_json::from_str(&text)?))
     }
 }
+
+/// Text that both databases can hold: PostgreSQL knows no NUL.
+pub fn text(given: &str) -> String {
+    given.replace('\0', "\u{fffd}")
+}

@@ -159,13 +159,6 @@ impl CatalogError {
             .as_database_error()
             .is_some_and(|error| error.is_foreign_key_violation())
     }
-
-    /// Whether the database refused a row because its key is taken.
-    pub(super) fn is_duplicate(error: &sqlx::Error) -> bool {
-        error
-            .as_database_error()
-            .is_some_and(|error| error.is_unique_violation())
-    }
 }
 
 /// Whether the same question may be answered in a moment: the database cannot

@@ -15,13 +15,23 @@ mod migrations;
 mod paging;
 mod tx;
 
+pub mod attempts;
 pub mod audit;
 pub mod bases;
 pub mod blobs;
+pub mod channels;
+pub mod devices;
 pub mod events;
+pub mod idempotency;
 pub mod images;
+pub mod jobs;
+pub mod leases;
+pub mod masks;
 pub mod sites;
+pub mod snapshots;
 pub mod tokens;
+pub mod validation;
+pub mod workers;
 
 pub use database::{Catalog, DatabaseUrl, InvalidDatabaseUrl};
 pub use error::CatalogError;

@@ -9,10 +9,14 @@
 pub mod base;
 #[cfg(feature = "server")]
 pub mod blobs;
+#[cfg(feature = "server")]
+pub mod catalog;
 pub mod cli;
 pub mod domain;
 pub mod evaluate;
 #[cfg(feature = "server")]
 pub mod intake;
 pub mod mask;
+#[cfg(feature = "server")]
+pub mod scheduler;
 pub mod wire;

@@ -3,10 +3,18 @@
 
 mod architecture;
 mod artefact;
+#[cfg(feature = "server")]
+#[path = "../support/backend.rs"]
+mod backend;
 mod base;
+#[cfg(feature = "server")]
+mod catalog;
 #[cfg(feature = "worker")]
 mod embeddings;
 mod executables;
+#[cfg(feature = "server")]
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod support;
 #[cfg(feature = "worker")]
 mod worker;

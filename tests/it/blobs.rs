@@ -12,7 +12,9 @@ use crate::store::Store;
 
 /// Bytes that a seed decides, more than one part of a multipart upload.
 fn large(seed: u8) -> Bytes {
-    (0..17_000_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8 ^ seed).collect()
+    (0..17_000_000_u32)
+        .map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8 ^ seed)
+        .collect()
 }
 
 fn pieces(bytes: &Bytes) -> impl futures::Stream<Item = io::Result<Bytes>> + use<> {
@@ -57,12 +59,20 @@ async fn a_large_file_goes_in_parts(#[values(Store::Folder, Store::S3)] store: S
     let bytes = large(1);
     let digest = Digest::of(&bytes);
     for _ in 0..2 {
-        let stored = store.blobs.put_stream(&digest, pieces(&bytes), u64::MAX).await.unwrap();
+        let stored = store
+            .blobs
+            .put_stream(&digest, pieces(&bytes), u64::MAX)
+            .await
+            .unwrap();
         assert_eq!(stored, bytes.len() as u64);
     }
     assert_eq!(streamed(&store.blobs, &digest).await.unwrap(), bytes);
     assert_eq!(
-        store.blobs.get_range(&digest, 9_000_000..9_000_010).await.unwrap(),
+        store
+            .blobs
+            .get_range(&digest, 9_000_000..9_000_010)
+            .await
+            .unwrap(),
         bytes.slice(9_000_000..9_000_010)
     );
     assert_eq!(store.files().len(), 1);
@@ -74,12 +84,17 @@ async fn a_stream_that_fails_leaves_nothing(#[values(Store::Folder, Store::S3)] 
     let store = store.open().await;
     let bytes = large(2);
     let digest = Digest::of(&bytes);
-    let broken = pieces(&bytes).take(20).chain(futures::stream::iter([Err(io::Error::other("gone"))]));
+    let broken = pieces(&bytes)
+        .take(20)
+        .chain(futures::stream::iter([Err(io::Error::other("gone"))]));
     let refused = store.blobs.put_stream(&digest, broken, u64::MAX).await;
     assert_eq!(refused.unwrap_err().code(), "transfer_broken_off");
     let refused = store.blobs.put_stream(&digest, pieces(&bytes), 1_000_000).await;
     assert_eq!(refused.unwrap_err().code(), "file_too_large");
-    let other = store.blobs.put_stream(&Digest::of(b"other"), pieces(&bytes), u64::MAX).await;
+    let other = store
+        .blobs
+        .put_stream(&Digest::of(b"other"), pieces(&bytes), u64::MAX)
+        .await;
     assert_eq!(other.unwrap_err().code(), "digest_mismatch");
     drop(store.blobs.spool(pieces(&bytes), u64::MAX).await.unwrap());
     assert!(store.files().is_empty(), "{:?}", store.files());
@@ -95,5 +110,8 @@ async fn damaged_bytes_are_never_given_away_whole(
     let digest = store.blobs.put(large(3).slice(..length)).await.unwrap();
     store.damage_the_only_blob();
     assert_eq!(store.blobs.get(&digest).await.unwrap_err().code(), "blob_damaged");
-    assert_eq!(streamed(&store.blobs, &digest).await.unwrap_err().code(), "blob_damaged");
+    assert_eq!(
+        streamed(&store.blobs, &digest).await.unwrap_err().code(),
+        "blob_damaged"
+    );
 }

@@ -11,7 +11,9 @@ use crate::store::Store::Folder;
 fn bomb(edge: u32) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     let flat = image::ImageBuffer::from_pixel(edge, edge, Luma([0_u8]));
-    image::DynamicImage::from(flat).write_to(&mut bytes, ImageFormat::Png).unwrap();
+    image::DynamicImage::from(flat)
+        .write_to(&mut bytes, ImageFormat::Png)
+        .unwrap();
     bytes.into_inner()
 }
 
@@ -72,7 +74,11 @@ async fn a_hostile_tar_harms_nothing_and_its_good_images_are_accepted() {
             ("(archive)", "archive_damaged"),
         ]
     );
-    assert!(answers.iter().all(|answer| answer.detail.is_some() == answer.code.is_some()));
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.detail.is_some() == answer.code.is_some())
+    );
     assert_eq!(world.images().await.len(), 2);
     assert_eq!(world.store.files().len(), 2);
 }
@@ -84,9 +90,18 @@ async fn more_entries_than_allowed_end_the_upload_and_keep_what_came() {
         ..Default::default()
     };
     let world = World::with_limits(Sqlite, Folder, limits).await;
-    let tar: Vec<u8> = (1..=4).flat_map(|seed| entry(&format!("{seed}.png"), b'0', &png(seed))).collect();
+    let tar: Vec<u8> = (1..=4)
+        .flat_map(|seed| entry(&format!("{seed}.png"), b'0', &png(seed)))
+        .collect();
     let answers = world.submits_tar(&tar).await;
-    assert_eq!(told(&answers), [("1.png", "accepted"), ("2.png", "accepted"), ("(archive)", "too_many_entries")]);
+    assert_eq!(
+        told(&answers),
+        [
+            ("1.png", "accepted"),
+            ("2.png", "accepted"),
+            ("(archive)", "too_many_entries")
+        ]
+    );
 }
 
 #[tokio::test]
@@ -97,6 +112,9 @@ async fn one_file_over_the_limit_is_rejected_and_a_name_is_no_path() {
     };
     let world = World::with_limits(Sqlite, Folder, limits).await;
     let bytes = encoded(&picture(1, 64), ImageFormat::Png);
-    assert_eq!(world.submits("a.png", &bytes).await.code.as_deref(), Some("file_too_large"));
+    assert_eq!(
+        world.submits("a.png", &bytes).await.code.as_deref(),
+        Some("file_too_large")
+    );
     assert!(world.images().await.is_empty());
 }

@@ -28,16 +28,27 @@ fn uncompressed(seed: u64) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_tar_is_taken_in_bounded_memory() {
-    #[expect(clippy::disallowed_methods, reason = "how a test tells itself that it is its own child")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how a test tells itself that it is its own child"
+    )]
     let child = std::env::var(CHILD).is_ok();
     if !child {
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "intake::memory::a_long_tar_is_taken_in_bounded_memory", "--nocapture"])
+            .args([
+                "--exact",
+                "intake::memory::a_long_tar_is_taken_in_bounded_memory",
+                "--nocapture",
+            ])
             .env(CHILD, "1")
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         return;
     }
     let world = World::new(Sqlite, Folder).await;
@@ -48,15 +59,23 @@ async fn a_long_tar_is_taken_in_bounded_memory() {
         entry.extend(content);
         entry.extend(padding);
         let entry = Bytes::from(entry);
-        futures::stream::iter((0..entry.len()).step_by(65_536).map(move |at| {
-            Ok(entry.slice(at..entry.len().min(at + 65_536)))
-        }))
+        futures::stream::iter(
+            (0..entry.len())
+                .step_by(65_536)
+                .map(move |at| Ok(entry.slice(at..entry.len().min(at + 65_536)))),
+        )
     });
-    let answers: Vec<_> = intake::tar(&world.intake, &world.site, BY, pieces).try_collect().await.unwrap();
+    let answers: Vec<_> = intake::tar(&world.intake, &world.site, BY, pieces)
+        .try_collect()
+        .await
+        .unwrap();
     assert_eq!(answers.len() as u64, FILES);
     assert!(answers.iter().all(|answer| answer.fate == Fate::Accepted));
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
     let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     println!("peak {} MB", peak / 1024);
     assert!(peak < 300 * 1024, "{peak} kB");

@@ -66,14 +66,20 @@ impl World {
     }
 
     /// Sets a validation set.
-    pub async fn labels(&self, tar: &[u8]) -> Result<katagami::wire::v1::validation::ValidationReceived, IntakeError> {
+    pub async fn labels(
+        &self,
+        tar: &[u8],
+    ) -> Result<katagami::wire::v1::validation::ValidationReceived, IntakeError> {
         intake::validation(&self.intake, &self.site, in_pieces(tar), BY).await
     }
 
     /// The images that are there, by name.
     pub async fn images(&self) -> Vec<Image> {
         let mut tx = self.catalog.read().await.unwrap();
-        let query = PageQuery { limit: Some(1000), ..Default::default() };
+        let query = PageQuery {
+            limit: Some(1000),
+            ..Default::default()
+        };
         let page = images::list(&mut tx, &self.site, &ImageFilter::default(), false, &query).await;
         let mut found = page.unwrap().items;
         found.sort_by(|one, other| one.name.cmp(&other.name));
@@ -83,7 +89,9 @@ impl World {
     /// Deletes an image.
     pub async fn deletes(&self, image: &Digest) {
         let mut tx = self.catalog.begin().await.unwrap();
-        images::mark_deleted(&mut tx, &self.site, image, BY).await.unwrap();
+        images::mark_deleted(&mut tx, &self.site, image, BY)
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
     }
 }
@@ -118,7 +126,9 @@ pub fn picture(seed: u64, edge: u32) -> RgbImage {
 
 pub fn encoded(picture: &RgbImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Vec::new();
-    DynamicImage::from(picture.clone()).write_to(&mut Cursor::new(&mut bytes), format).unwrap();
+    DynamicImage::from(picture.clone())
+        .write_to(&mut Cursor::new(&mut bytes), format)
+        .unwrap();
     bytes
 }
 
@@ -129,7 +139,10 @@ pub fn png(seed: u64) -> Vec<u8> {
 
 /// A tar of plain files.
 pub fn tar(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let mut tar: Vec<u8> = files.iter().flat_map(|(name, content)| entry(name, b'0', content)).collect();
+    let mut tar: Vec<u8> = files
+        .iter()
+        .flat_map(|(name, content)| entry(name, b'0', content))
+        .collect();
     tar.extend([0; 1024]);
     tar
 }

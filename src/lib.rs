@@ -7,8 +7,12 @@
 //! `ARCHITECTURE.md` maps the modules and says which may use which.
 
 pub mod base;
+#[cfg(feature = "server")]
+pub mod blobs;
 pub mod cli;
 pub mod domain;
 pub mod evaluate;
+#[cfg(feature = "server")]
+pub mod intake;
 pub mod mask;
 pub mod wire;

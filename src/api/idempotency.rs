@@ -110,7 +110,8 @@ async fn once(app: App, key: String, request: Request, next: Next) -> Result<Res
         Seen::Fresh => {
             let request = Request::from_parts(parts, Body::from(body));
             // A tracked task: a client that leaves must not leave a key that nobody answers.
-            let done = app.tasks.spawn(async move {
+            let tasks = app.tasks.clone();
+            let done = tasks.spawn(async move {
                 let response = next.run(request).await;
                 remember(&app, token, &key, response).await
             });

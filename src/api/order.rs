@@ -5,7 +5,7 @@ use crate::catalog::jobs::ResolvedJob;
 use crate::catalog::{CatalogError, bases, channels, jobs, masks, sites, snapshots, validation};
 use crate::domain::permission::Actor;
 use crate::domain::{ChannelName, Digest, ErrorKind, MaskVersion, Problem, SiteName, SnapshotId};
-use crate::intake::{self, SnapshotError};
+use crate::intake::{self, IntakeError};
 use crate::wire::v1::jobs::{Job, NewJob, Start};
 use crate::wire::v1::snapshots::NewSnapshot;
 
@@ -46,7 +46,7 @@ pub enum OrderError {
     },
     /// The snapshot could not be made.
     #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
+    Snapshot(#[from] IntakeError),
     /// The catalog failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),

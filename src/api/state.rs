@@ -11,6 +11,7 @@ use crate::blobs::Blobs;
 use crate::catalog::{Catalog, events};
 use crate::config::Config;
 use crate::domain::Digest;
+use crate::intake::Intake;
 use crate::release::Pointers;
 use crate::telemetry::Metrics;
 
@@ -26,6 +27,8 @@ pub struct Components {
     pub catalog: Catalog,
     /// Everything immutable.
     pub blobs: Blobs,
+    /// What takes in files, with the bounds on memory that all uploads share.
+    pub intake: Intake,
     /// Where channels point, in memory.
     pub pointers: Pointers,
     /// Tokens that were looked up.

@@ -15,9 +15,9 @@ pub struct IntakeConfig {
     /// Most pixels of one image. Default 100 million. Larger costs 4 bytes of
     /// memory each while it is looked at.
     pub image_pixels: u64,
-    /// Most files of one submission. Default 1,000,000.
+    /// Most files of one submission. Default 100,000.
     pub entries: u64,
-    /// Images that are decoded at once. Default 2.
+    /// Images that are decoded at once. Default: as many as there are cores.
     pub concurrent_decodes: usize,
 }
 
@@ -26,8 +26,8 @@ impl Default for IntakeConfig {
         Self {
             image_bytes: 64 << 20,
             image_pixels: 100_000_000,
-            entries: 1_000_000,
-            concurrent_decodes: 2,
+            entries: 100_000,
+            concurrent_decodes: std::thread::available_parallelism().map_or(2, usize::from),
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod download;
 pub mod health;
 pub mod idle;
 pub mod range;
+pub mod upload;
 pub mod v1;
 
 use std::sync::Arc;

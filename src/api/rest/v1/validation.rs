@@ -30,7 +30,7 @@ pub async fn set(
 ) -> Result<(StatusCode, Json<ValidationReceived>), ApiError> {
     let actor = caller.may(Action::Submit, &site)?;
     let stream = in_time(body.into_data_stream(), app.config.server.idle_timeout);
-    let received = intake::validation(&app.intake(), &site, stream, &actor.to_string()).await?;
+    let received = intake::validation(&app.intake, &site, stream, &actor.to_string()).await?;
     Ok((StatusCode::CREATED, Json(received)))
 }
 

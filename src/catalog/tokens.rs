@@ -1,6 +1,8 @@
 //! Access tokens. The catalog knows the SHA-256 of a secret and never the
 //! secret: it has 256 random bits, so no salt and no slow hash are needed.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::dialect::text;
@@ -109,6 +111,17 @@ pub async fn exists(tx: &mut Tx, role: Role) -> Result<bool, CatalogError> {
     let now = tx.now().await?;
     let count: i64 = on!(tx, db => sqlx::query_scalar(SQL).bind(role).bind(now).fetch_one(db).await?);
     Ok(count > 0)
+}
+
+/// The tokens that were revoked or expired within the last `lately`: for who
+/// remembers tokens.
+pub async fn ended_within(tx: &mut Tx, lately: Duration) -> Result<Vec<TokenId>, CatalogError> {
+    const SQL: &str = "SELECT id FROM token
+        WHERE revoked_at >= $1 OR (expires_at >= $1 AND expires_at <= $2)";
+    let now = tx.now().await?;
+    let lately = i64::try_from(lately.as_micros()).unwrap_or(i64::MAX);
+    let since = Timestamp::from_micros(now.as_micros().saturating_sub(lately));
+    Ok(on!(tx, db => sqlx::query_scalar(SQL).bind(since).bind(now).fetch_all(db).await?))
 }
 
 /// Ends a token. Ending it again changes nothing.

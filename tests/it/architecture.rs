@@ -10,6 +10,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("base", &["domain"]),
     ("mask", &["domain", "base"]),
     ("evaluate", &["domain"]),
+    ("wire", &["domain", "base"]),
+    ("client", &["domain", "wire"]),
+    ("edge", &["domain", "base", "mask", "wire", "client"]),
     ("train", &["domain", "base", "mask"]),
     ("worker", &["domain", "base", "mask", "evaluate", "train", "cli"]),
 ];

@@ -18,6 +18,8 @@ struct Arguments {
 enum Command {
     Base(cli::base::BaseArgs),
     Artefact(cli::artefact::ArtefactArgs),
+    #[cfg(feature = "edge")]
+    Edge(cli::edge::EdgeArgs),
     /// Compute embeddings of pictures (runs `katagami-worker`)
     #[command(disable_help_flag = true)]
     Embed(Handed),
@@ -51,6 +53,8 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Base(args) => cli::finish(cli::base::run(args)),
         Command::Artefact(args) => cli::finish(cli::artefact::run(args)),
+        #[cfg(feature = "edge")]
+        Command::Edge(args) => cli::finish(cli::edge::run(args)),
         Command::Embed(handed) => hand_over(Some("embed"), handed),
         Command::Train(handed) => hand_over(Some("train"), handed),
         Command::Judge(handed) => hand_over(Some("judge"), handed),

@@ -6,6 +6,8 @@
 
 pub mod artefact;
 pub mod base;
+#[cfg(feature = "edge")]
+pub mod edge;
 pub mod exec;
 pub mod printer;
 

@@ -17,6 +17,10 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Base(cli::base::BaseArgs),
+    #[cfg(feature = "server")]
+    Serve(cli::serve::ServeArgs),
+    #[cfg(feature = "server")]
+    Config(cli::config::ConfigArgs),
     Artefact(cli::artefact::ArtefactArgs),
     #[cfg(feature = "edge")]
     Edge(cli::edge::EdgeArgs),
@@ -52,6 +56,10 @@ fn main() -> ExitCode {
     };
     match Arguments::parse().command {
         Command::Base(args) => cli::finish(cli::base::run(args)),
+        #[cfg(feature = "server")]
+        Command::Serve(args) => cli::finish(cli::serve::run(&args)),
+        #[cfg(feature = "server")]
+        Command::Config(args) => cli::finish(cli::config::run(&args)),
         Command::Artefact(args) => cli::finish(cli::artefact::run(args)),
         #[cfg(feature = "edge")]
         Command::Edge(args) => cli::finish(cli::edge::run(args)),

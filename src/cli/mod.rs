@@ -6,10 +6,16 @@
 
 pub mod artefact;
 pub mod base;
+#[cfg(feature = "server")]
+pub mod config;
 #[cfg(feature = "edge")]
 pub mod edge;
 pub mod exec;
+#[cfg(feature = "server")]
+pub mod offline;
 pub mod printer;
+#[cfg(feature = "server")]
+pub mod serve;
 
 use std::process::ExitCode;
 

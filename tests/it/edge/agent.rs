@@ -91,7 +91,9 @@ fn the_agent_follows_the_channel_reports_and_ends_when_told_to() {
     let runs = device.weights();
     device.until("the report", |_| {
         let reports = &device.world().reports;
-        reports.last().is_some_and(|report| report.weights == Some(runs) && report.error.is_none())
+        reports
+            .last()
+            .is_some_and(|report| report.weights == Some(runs) && report.error.is_none())
     });
     // Nobody else may work in the folder meanwhile.
     let said = device.pull(&[]).refused(1);

@@ -11,6 +11,8 @@ mod base;
 mod blobs;
 #[cfg(feature = "server")]
 mod catalog;
+#[cfg(all(feature = "edge", feature = "server"))]
+mod edge;
 #[cfg(feature = "worker")]
 mod embeddings;
 mod executables;

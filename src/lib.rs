@@ -12,5 +12,6 @@ pub mod cli;
 pub mod client;
 pub mod domain;
 pub mod evaluate;
+pub mod killpoint;
 pub mod mask;
 pub mod wire;

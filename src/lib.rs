@@ -24,6 +24,7 @@ pub mod edge;
 pub mod evaluate;
 #[cfg(feature = "server")]
 pub mod intake;
+pub mod killpoint;
 pub mod mask;
 #[cfg(feature = "server")]
 pub mod release;

@@ -60,6 +60,9 @@ pub enum WorkerCommandError {
     /// An attempt failed.
     #[error(transparent)]
     Attempt(#[from] AttemptError),
+    /// The work for a server ended.
+    #[error(transparent)]
+    Run(#[from] super::run::RunError),
     /// Embeddings or labels cannot be compared.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
@@ -82,6 +85,7 @@ impl Problem for WorkerCommandError {
             Self::Mask(error) => error.kind(),
             Self::Train(error) => error.kind(),
             Self::Attempt(error) => error.kind(),
+            Self::Run(error) => error.kind(),
         }
     }
 
@@ -96,6 +100,7 @@ impl Problem for WorkerCommandError {
             Self::Mask(error) => error.code(),
             Self::Train(error) => error.code(),
             Self::Attempt(error) => error.code(),
+            Self::Run(error) => error.code(),
             Self::Evaluate(_) => "not_comparable",
         }
     }

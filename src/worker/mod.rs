@@ -4,14 +4,20 @@
 //!
 //! - [`attempt`]: pictures in, a judged mask out. Knows no server and no files' names;
 //! - [`pictures`], [`evidence`], [`control`]: its parts;
-//! - [`commands`]: `embed`, `train` and `judge`, for people.
+//! - [`commands`]: `embed`, `train` and `judge`, for people;
+//! - [`run`](mod@run): jobs of a server; [`lease`], [`fetch`], [`progress`], [`patience`]: its parts.
 
 pub mod attempt;
 mod commands;
 mod control;
 mod error;
 mod evidence;
+pub mod fetch;
+pub mod lease;
+pub mod patience;
 pub mod pictures;
+pub mod progress;
+pub mod run;
 
 use clap::Subcommand;
 
@@ -26,6 +32,8 @@ pub enum WorkerCommand {
     Train(commands::TrainArgs),
     /// Compare a mask with its base on labelled pictures, and say whether it may be released
     Judge(commands::JudgeArgs),
+    /// Work for a server: lease jobs, train, publish; until it is told to end
+    Run(run::RunArgs),
 }
 
 /// Runs a command.
@@ -34,5 +42,6 @@ pub fn run(command: WorkerCommand) -> Result<(), WorkerCommandError> {
         WorkerCommand::Embed(args) => commands::embed(&args),
         WorkerCommand::Train(args) => commands::train(&args),
         WorkerCommand::Judge(args) => commands::judge(&args),
+        WorkerCommand::Run(args) => Ok(run::run(&args)?),
     }
 }

@@ -32,15 +32,17 @@ const ARROWS: &[(&str, &[&str])] = &[
             "intake",
             "scheduler",
             "release",
+            "killpoint",
         ],
     ),
+    ("killpoint", &[]),
     ("client", &["domain", "wire"]),
     ("edge", &["domain", "base", "mask", "wire", "client"]),
     ("train", &["domain", "base", "mask"]),
     (
         "worker",
         &[
-            "domain", "base", "mask", "evaluate", "wire", "client", "train", "cli",
+            "domain", "base", "mask", "evaluate", "wire", "client", "train", "cli", "killpoint",
         ],
     ),
 ];

@@ -8,6 +8,8 @@
 
 pub mod base;
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod domain;
 pub mod evaluate;
 pub mod mask;

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
 
 use crate::domain::Timestamp;
 use crate::domain::snapshot::ImageFilter;
@@ -13,7 +11,7 @@ use crate::domain::snapshot::ImageFilter;
 #[derive(Debug, Clone, Default, Args)]
 pub struct FilterArgs {
     /// Only images with this metadata, such as line=a; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, num_args = 1..)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     metadata: Vec<(String, String)>,
     /// Only images received since then: 2026-11-24, 2026-11-24T08:00:00Z, or how long ago, such as 7d or 12h
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -54,10 +52,11 @@ fn time(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(Timestamp::from_micros(time.as_microsecond()));
     }
-    if let Ok(date) = text.parse::<Date>()
-        && let Ok(midnight) = date.to_zoned(TimeZone::UTC)
+    // A date is its first moment, as everywhere in UTC.
+    if let Ok(date) = text.parse::<jiff::civil::Date>()
+        && let Ok(midnight) = format!("{date}T00:00:00Z").parse::<jiff::Timestamp>()
     {
-        return Ok(Timestamp::from_micros(midnight.timestamp().as_microsecond()));
+        return Ok(Timestamp::from_micros(midnight.as_microsecond()));
     }
     ago(text).ok_or_else(|| {
         "use a date (2026-11-24), a time (2026-11-24T08:00:00Z), or how long ago (7d, 12h, 30m)".to_owned()
@@ -76,7 +75,9 @@ fn ago(text: &str) -> Option<Timestamp> {
         _ => return None,
     };
     let span = number.parse::<u32>().ok().map(i64::from)?.checked_mul(unit)?;
-    Some(Timestamp::from_micros(Timestamp::now().as_micros().checked_sub(span)?))
+    Some(Timestamp::from_micros(
+        Timestamp::now().as_micros().checked_sub(span)?,
+    ))
 }
 
 #[cfg(test)]
@@ -86,7 +87,10 @@ mod tests {
     #[test]
     fn times_are_read_as_people_write_them() {
         assert_eq!(time("1970-01-02"), Ok(Timestamp::from_micros(86_400_000_000)));
-        assert_eq!(time("1970-01-01T00:00:01Z"), Ok(Timestamp::from_micros(1_000_000)));
+        assert_eq!(
+            time("1970-01-01T00:00:01Z"),
+            Ok(Timestamp::from_micros(1_000_000))
+        );
         let week = time("7d").unwrap();
         assert_eq!(Timestamp::now().since(week).as_secs() / 86_400, 7);
         for wrong in ["", "d", "7", "7y", "yesterday", "-7d", "7ä"] {

@@ -68,9 +68,10 @@ impl Remote {
 
     /// Answers with `value` as JSON, or as `for_people` does.
     pub fn answer(&self, value: &impl Serialize, for_people: impl FnOnce()) {
-        match self.json {
-            true => printer::json(value),
-            false => for_people(),
+        if self.json {
+            printer::json(value);
+        } else {
+            for_people();
         }
     }
 }
@@ -144,7 +145,9 @@ pub enum CommandError {
     #[error("job {0} was cancelled")]
     JobCancelled(crate::domain::JobId),
     /// A channel has never pointed anywhere else.
-    #[error("channel `{channel}` of `{site}` was never moved; set it with `katagami release set {site} {channel} VERSION`")]
+    #[error(
+        "channel `{channel}` of `{site}` was never moved; set it with `katagami release set {site} {channel} VERSION`"
+    )]
     NeverMoved {
         /// The site.
         site: crate::domain::SiteName,
@@ -164,8 +167,11 @@ impl CommandError {
 impl Problem for CommandError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoServer | Self::NoToken(_) | Self::Remembered(_) => ErrorKind::Invalid,
-            Self::NothingToSend(_) | Self::Rejected { .. } => ErrorKind::Invalid,
+            Self::NoServer
+            | Self::NoToken(_)
+            | Self::Remembered(_)
+            | Self::NothingToSend(_)
+            | Self::Rejected { .. } => ErrorKind::Invalid,
             Self::Client(source) | Self::BrokenOff { source, .. } => source.kind(),
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => ErrorKind::NotFound,

@@ -74,7 +74,7 @@ pub async fn run(args: SiteArgs) -> Result<(), CommandError> {
             });
         }
         SiteCommand::List => {
-            let sites = client.sites().await?;
+            let sites = client.all_sites().await?;
             args.remote.answer(&sites, || list(&sites));
         }
         SiteCommand::Show { site } => {
@@ -102,7 +102,15 @@ fn list(sites: &[Site]) {
     };
     let rows: Vec<_> = sites.iter().map(row).collect();
     printer::table(
-        ["SITE", "TITLE", "IMAGES", "OPEN JOBS", "MASKS", "STABLE", "DEVICES"],
+        [
+            "SITE",
+            "TITLE",
+            "IMAGES",
+            "OPEN JOBS",
+            "MASKS",
+            "STABLE",
+            "DEVICES",
+        ],
         &rows,
     );
 }

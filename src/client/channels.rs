@@ -38,7 +38,8 @@ impl Client {
 
     /// A channel.
     pub async fn channel(&self, site: &SiteName, channel: &ChannelName) -> Result<Channel, ClientError> {
-        self.get(&["sites", site.as_str(), "channels", channel.as_str()]).await
+        self.get(&["sites", site.as_str(), "channels", channel.as_str()])
+            .await
     }
 
     /// Moves a channel. With `revision`, only if the channel still has it
@@ -87,7 +88,9 @@ impl Client {
         let url = call.url();
         let response = match call.send().await {
             Ok(response) => response,
-            Err(ClientError::Refused { code: "no_release", .. }) => return Ok(ChannelState::NoRelease),
+            Err(ClientError::Refused {
+                code: "no_release", ..
+            }) => return Ok(ChannelState::NoRelease),
             Err(error) => return Err(error),
         };
         if response.status() == StatusCode::NOT_MODIFIED {

@@ -8,7 +8,11 @@ use crate::wire::v1::devices::{Device, DeviceStatus, EnrolledDevice, Myself, New
 
 impl Client {
     /// Enrols a device; its token is in the answer and nowhere else.
-    pub async fn enrol_device(&self, site: &SiteName, device: &NewDevice) -> Result<EnrolledDevice, ClientError> {
+    pub async fn enrol_device(
+        &self,
+        site: &SiteName,
+        device: &NewDevice,
+    ) -> Result<EnrolledDevice, ClientError> {
         self.post(&["sites", site.as_str(), "devices"], device).await
     }
 
@@ -24,6 +28,9 @@ impl Client {
 
     /// Reports what the token's device runs.
     pub async fn report_status(&self, status: &DeviceStatus) -> Result<(), ClientError> {
-        self.call(Method::PUT, &["device", "status"]).json(status).done().await
+        self.call(Method::PUT, &["device", "status"])
+            .json(status)
+            .done()
+            .await
     }
 }

@@ -45,8 +45,15 @@ impl Client {
         let mut breaks = 0;
         loop {
             let before = part.bytes;
-            match self.continue_download(path, &wanted.digest, wanted.limit, &mut part, wanted.progress).await {
-                Ok(()) => return part.finish(&self.call(Method::GET, path).url(), wanted.to, wanted.digest).await,
+            match self
+                .continue_download(path, &wanted.digest, wanted.limit, &mut part, wanted.progress)
+                .await
+            {
+                Ok(()) => {
+                    return part
+                        .finish(&self.call(Method::GET, path).url(), wanted.to, wanted.digest)
+                        .await;
+                }
                 Err(error @ ClientError::Unreachable { .. }) => {
                     breaks = if part.bytes > before { 1 } else { breaks + 1 };
                     if breaks >= BREAKS {
@@ -132,7 +139,9 @@ impl Client {
                 .header("if-range", &format!("\"{digest}\""));
             match rest.send().await {
                 // All of it is there, or more than all: the digest would not fit, so from the beginning.
-                Err(error) if error.status() == Some(416) || is_unexplained_416(&error) => part.clear().await?,
+                Err(error) if error.status() == Some(416) || is_unexplained_416(&error) => {
+                    part.clear().await?
+                }
                 answer => return answer,
             }
         }
@@ -179,14 +188,19 @@ impl Part {
 
     async fn clear(&mut self) -> Result<(), ClientError> {
         self.file.set_len(0).await.map_err(ClientError::at(&self.path))?;
-        io_seek(&mut self.file).await.map_err(ClientError::at(&self.path))?;
+        io_seek(&mut self.file)
+            .await
+            .map_err(ClientError::at(&self.path))?;
         self.digester = Digester::default();
         self.bytes = 0;
         Ok(())
     }
 
     async fn add(&mut self, chunk: &[u8]) -> Result<(), ClientError> {
-        self.file.write_all(chunk).await.map_err(ClientError::at(&self.path))?;
+        self.file
+            .write_all(chunk)
+            .await
+            .map_err(ClientError::at(&self.path))?;
         self.digester.update(chunk);
         self.bytes += chunk.len() as u64;
         Ok(())
@@ -197,7 +211,9 @@ impl Part {
         let given = self.digester.finish();
         if given != expected {
             drop(self.file);
-            fs::remove_file(&self.path).await.map_err(ClientError::at(&self.path))?;
+            fs::remove_file(&self.path)
+                .await
+                .map_err(ClientError::at(&self.path))?;
             return Err(ClientError::Damaged {
                 url: url.to_owned(),
                 expected,
@@ -216,7 +232,9 @@ impl Part {
 }
 
 async fn io_seek(file: &mut File) -> io::Result<()> {
-    tokio::io::AsyncSeekExt::seek(file, io::SeekFrom::Start(0)).await.map(drop)
+    tokio::io::AsyncSeekExt::seek(file, io::SeekFrom::Start(0))
+        .await
+        .map(drop)
 }
 
 fn part_of(to: &Path) -> PathBuf {

@@ -142,7 +142,9 @@ impl Problem for ClientError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NoUrl(_) | Self::Authority { .. } | Self::UnusableToken => ErrorKind::Invalid,
-            Self::Unreachable { .. } | Self::Untrusted { .. } | Self::Damaged { .. } => ErrorKind::Unavailable,
+            Self::Unreachable { .. } | Self::Untrusted { .. } | Self::Damaged { .. } => {
+                ErrorKind::Unavailable
+            }
             Self::Unexpected { .. } => ErrorKind::Unavailable,
             Self::TooLong { .. } => ErrorKind::TooLarge,
             Self::Setup(_) => ErrorKind::Internal,

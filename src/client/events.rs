@@ -74,7 +74,10 @@ impl EventStream {
             url: url.clone(),
             reason: "the stream of events ended".to_owned(),
         };
-        let chunk = response.chunk().await.map_err(|error| ClientError::broken(&url, &error))?;
+        let chunk = response
+            .chunk()
+            .await
+            .map_err(|error| ClientError::broken(&url, &error))?;
         self.parser.push(&chunk.ok_or_else(ended)?);
         if self.parser.buffer.len() > LONGEST {
             return Err(ClientError::TooLong {

@@ -47,7 +47,8 @@ impl Client {
 
     /// An image.
     pub async fn image(&self, site: &SiteName, image: &Digest) -> Result<Image, ClientError> {
-        self.get(&["sites", site.as_str(), "images", &image.to_string()]).await
+        self.get(&["sites", site.as_str(), "images", &image.to_string()])
+            .await
     }
 
     /// An image's bytes. Their digest was compared with `image`.

@@ -27,7 +27,8 @@ impl Client {
 
     /// Cancels a job; a running attempt stops at its next heartbeat.
     pub async fn cancel_job(&self, job: JobId) -> Result<Job, ClientError> {
-        self.post(&["jobs", &job.to_string(), "cancel"], &serde_json::json!({})).await
+        self.post(&["jobs", &job.to_string(), "cancel"], &serde_json::json!({}))
+            .await
     }
 
     /// What the attempts of a job wrote.

@@ -13,12 +13,14 @@ impl Client {
 
     /// A mask.
     pub async fn mask(&self, site: &SiteName, version: MaskVersion) -> Result<Mask, ClientError> {
-        self.get(&["sites", site.as_str(), "masks", &version.to_string()]).await
+        self.get(&["sites", site.as_str(), "masks", &version.to_string()])
+            .await
     }
 
     /// A mask's report.
     pub async fn mask_report(&self, site: &SiteName, version: MaskVersion) -> Result<Report, ClientError> {
-        self.get(&["sites", site.as_str(), "masks", &version.to_string(), "report"]).await
+        self.get(&["sites", site.as_str(), "masks", &version.to_string(), "report"])
+            .await
     }
 
     /// Downloads a mask's artefact. [`Mask::digest`] is the digest to ask for.
@@ -29,6 +31,7 @@ impl Client {
         wanted: Download<'_>,
     ) -> Result<(), ClientError> {
         let version = version.to_string();
-        self.download(&["sites", site.as_str(), "masks", &version, "bytes"], wanted).await
+        self.download(&["sites", site.as_str(), "masks", &version, "bytes"], wanted)
+            .await
     }
 }

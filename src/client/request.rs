@@ -230,7 +230,13 @@ pub(super) fn etag(response: &Response) -> Option<Digest> {
 
 /// The bytes that an answer says it has.
 pub(super) fn length(response: &Response) -> Option<u64> {
-    response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    response
+        .headers()
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// A wait before the next attempt: doubled each time, at most 10 s, spread

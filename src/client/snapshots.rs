@@ -6,7 +6,11 @@ use crate::wire::v1::snapshots::{NewSnapshot, Snapshot, SnapshotImages};
 
 impl Client {
     /// Makes a snapshot.
-    pub async fn create_snapshot(&self, site: &SiteName, snapshot: &NewSnapshot) -> Result<Snapshot, ClientError> {
+    pub async fn create_snapshot(
+        &self,
+        site: &SiteName,
+        snapshot: &NewSnapshot,
+    ) -> Result<Snapshot, ClientError> {
         self.post(&["sites", site.as_str(), "snapshots"], snapshot).await
     }
 
@@ -17,7 +21,8 @@ impl Client {
 
     /// A snapshot.
     pub async fn snapshot(&self, site: &SiteName, snapshot: SnapshotId) -> Result<Snapshot, ClientError> {
-        self.get(&["sites", site.as_str(), "snapshots", &snapshot.to_string()]).await
+        self.get(&["sites", site.as_str(), "snapshots", &snapshot.to_string()])
+            .await
     }
 
     /// A snapshot's images.
@@ -27,6 +32,7 @@ impl Client {
         snapshot: SnapshotId,
     ) -> Result<SnapshotImages, ClientError> {
         let snapshot = snapshot.to_string();
-        self.get(&["sites", site.as_str(), "snapshots", &snapshot, "images"]).await
+        self.get(&["sites", site.as_str(), "snapshots", &snapshot, "images"])
+            .await
     }
 }

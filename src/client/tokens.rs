@@ -20,7 +20,9 @@ impl Client {
 
     /// Revokes a token.
     pub async fn revoke_token(&self, token: TokenId) -> Result<(), ClientError> {
-        self.call(Method::DELETE, &["tokens", &token.to_string()]).done().await
+        self.call(Method::DELETE, &["tokens", &token.to_string()])
+            .done()
+            .await
     }
 
     /// Whom this client's token belongs to.

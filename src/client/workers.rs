@@ -34,7 +34,8 @@ impl Client {
         wanted: super::Download<'_>,
     ) -> Result<(), ClientError> {
         let (attempt, name) = (attempt.to_string(), wanted.digest.to_string());
-        self.download(&["worker", "attempts", &attempt, "blobs", &name], wanted).await
+        self.download(&["worker", "attempts", &attempt, "blobs", &name], wanted)
+            .await
     }
 
     /// Stores bytes for an attempt; safe to send again.

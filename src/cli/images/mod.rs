@@ -1,6 +1,6 @@
 //! `katagami images …`: a site's pictures.
 
-mod pack;
+pub(super) mod pack;
 mod submit;
 
 use std::path::PathBuf;
@@ -159,7 +159,9 @@ fn list(images: &[Image], more: bool) {
     };
     let rows: Vec<_> = images.iter().map(row).collect();
     printer::table(
-        ["IMAGE", "NAME", "PIXELS", "BYTES", "RECEIVED", "CAPTURED", "METADATA"],
+        [
+            "IMAGE", "NAME", "PIXELS", "BYTES", "RECEIVED", "CAPTURED", "METADATA",
+        ],
         &rows,
     );
     if more {

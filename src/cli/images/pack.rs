@@ -64,9 +64,10 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
         if entry.file_name().to_string_lossy().starts_with('.') {
             continue;
         }
-        match path.is_dir() {
-            true => walk(&path, found)?,
-            false => found.push(path),
+        if path.is_dir() {
+            walk(&path, found)?;
+        } else {
+            found.push(path);
         }
     }
     Ok(())
@@ -131,6 +132,12 @@ pub fn tar(entries: Vec<Entry>) -> impl Stream<Item = io::Result<Bytes>> + Send 
     stream::iter(entries).then(packed).chain(end)
 }
 
+/// About how many bytes that tar has: for a progress bar.
+pub fn tar_bytes(entries: &[Entry]) -> u64 {
+    let blocks = |bytes: u64| 512 + bytes.next_multiple_of(512);
+    entries.iter().map(|entry| blocks(entry.bytes)).sum()
+}
+
 /// One file with its sidecar as they stand in a tar.
 async fn packed(entry: Entry) -> io::Result<Bytes> {
     let mut builder = Builder::new_non_terminated(Vec::new());
@@ -183,9 +190,16 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, name).unwrap();
         };
-        ["b.png", "b.json", "line/a.png", "line/a.png.json", ".DS_Store", "lost.json"]
-            .into_iter()
-            .for_each(write);
+        [
+            "b.png",
+            "b.json",
+            "line/a.png",
+            "line/a.png.json",
+            ".DS_Store",
+            "lost.json",
+        ]
+        .into_iter()
+        .for_each(write);
         let found = entries(folder.path()).unwrap();
         let names: Vec<_> = found.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(names, ["b.png", "line/a.png"]);

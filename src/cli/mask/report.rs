@@ -65,7 +65,11 @@ fn label_free(signals: &LabelFree) {
     printer::table(
         ["", "BASE", "MASK"],
         &[
-            row("effective rank", rank(base.effective_rank), rank(mask.effective_rank)),
+            row(
+                "effective rank",
+                rank(base.effective_rank),
+                rank(mask.effective_rank),
+            ),
             row("mean cosine", number(base.mean_cosine), number(mask.mean_cosine)),
             row("spread", number(base.spread), number(mask.spread)),
             row(
@@ -96,12 +100,18 @@ fn training(report: &Report) {
         say("dropped", &format_args!("{flips} weights"));
     }
     if let Some(changed) = flips_against_parent {
-        say("changed", &format_args!("{changed} bits against the mask that it started from"));
+        say(
+            "changed",
+            &format_args!("{changed} bits against the mask that it started from"),
+        );
     }
     if let (Some(first), Some(last)) = (loss.first(), loss.last()) {
         say(
             "loss",
-            &format_args!("{:.3} at step {}, {:.3} at step {}", first.loss, first.step, last.loss, last.step),
+            &format_args!(
+                "{:.3} at step {}, {:.3} at step {}",
+                first.loss, first.step, last.loss, last.step
+            ),
         );
     }
     say(
@@ -111,7 +121,10 @@ fn training(report: &Report) {
             report.images.used, report.images.left_out
         ),
     );
-    say("time", &format_args!("{seconds:.0} s, {images_per_second:.1} images a second"));
+    say(
+        "time",
+        &format_args!("{seconds:.0} s, {images_per_second:.1} images a second"),
+    );
 }
 
 /// `0.753 (0.731 to 0.774)`; without an interval only the figure.

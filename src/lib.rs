@@ -11,6 +11,8 @@ pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod domain;
+#[cfg(feature = "edge")]
+pub mod edge;
 pub mod evaluate;
 pub mod mask;
 pub mod wire;

@@ -18,24 +18,11 @@ struct Arguments {
 enum Command {
     Base(cli::base::BaseArgs),
     #[cfg(feature = "client")]
-    Site(cli::site::SiteArgs),
-    #[cfg(feature = "client")]
-    Images(cli::images::ImagesArgs),
-    #[cfg(feature = "client")]
-    Validation(cli::validation::ValidationArgs),
-    #[cfg(feature = "client")]
-    Snapshot(cli::snapshot::SnapshotArgs),
-    #[cfg(feature = "client")]
-    Job(cli::job::JobArgs),
-    #[cfg(feature = "client")]
-    Mask(cli::mask::MaskArgs),
-    #[cfg(feature = "client")]
-    Release(cli::release::ReleaseArgs),
-    #[cfg(feature = "client")]
-    Device(cli::device::DeviceArgs),
+    #[command(flatten)]
+    Online(cli::online::Online),
     Artefact(cli::artefact::ArtefactArgs),
-    #[cfg(feature = "client")]
-    Admin(cli::admin::AdminArgs),
+    #[cfg(feature = "edge")]
+    Edge(cli::edge::EdgeArgs),
     /// Compute embeddings of pictures (runs `katagami-worker`)
     #[command(disable_help_flag = true)]
     Embed(Handed),
@@ -69,24 +56,10 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Base(args) => cli::finish(cli::base::run(args)),
         #[cfg(feature = "client")]
-        Command::Site(args) => cli::finish_online(cli::site::run(args)),
-        #[cfg(feature = "client")]
-        Command::Images(args) => cli::finish_online(cli::images::run(args)),
-        #[cfg(feature = "client")]
-        Command::Validation(args) => cli::finish_online(cli::validation::run(args)),
-        #[cfg(feature = "client")]
-        Command::Snapshot(args) => cli::finish_online(cli::snapshot::run(args)),
-        #[cfg(feature = "client")]
-        Command::Job(args) => cli::finish_online(cli::job::run(args)),
-        #[cfg(feature = "client")]
-        Command::Mask(args) => cli::finish_online(cli::mask::run(args)),
-        #[cfg(feature = "client")]
-        Command::Release(args) => cli::finish_online(cli::release::run(args)),
-        #[cfg(feature = "client")]
-        Command::Device(args) => cli::finish_online(cli::device::run(args)),
+        Command::Online(command) => cli::finish_online(command.run()),
         Command::Artefact(args) => cli::finish(cli::artefact::run(args)),
-        #[cfg(feature = "client")]
-        Command::Admin(args) => cli::finish_online(cli::admin::run(args)),
+        #[cfg(feature = "edge")]
+        Command::Edge(args) => cli::finish(cli::edge::run(args)),
         Command::Embed(handed) => hand_over(Some("embed"), handed),
         Command::Train(handed) => hand_over(Some("train"), handed),
         Command::Judge(handed) => hand_over(Some("judge"), handed),

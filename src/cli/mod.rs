@@ -10,6 +10,8 @@ pub mod artefact;
 pub mod base;
 #[cfg(feature = "client")]
 pub mod device;
+#[cfg(feature = "edge")]
+pub mod edge;
 pub mod exec;
 #[cfg(feature = "client")]
 pub mod filter;
@@ -19,6 +21,8 @@ pub mod images;
 pub mod job;
 #[cfg(feature = "client")]
 pub mod mask;
+#[cfg(feature = "client")]
+pub mod online;
 pub mod printer;
 #[cfg(feature = "client")]
 pub mod progress;

@@ -140,7 +140,7 @@ impl Client {
             match rest.send().await {
                 // All of it is there, or more than all: the digest would not fit, so from the beginning.
                 Err(error) if error.status() == Some(416) || is_unexplained_416(&error) => {
-                    part.clear().await?
+                    part.clear().await?;
                 }
                 answer => return answer,
             }

@@ -1,5 +1,7 @@
 //! `/v1/sites/{site}/images`
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use reqwest::{Method, Response};
 
@@ -176,7 +178,7 @@ fn ascii_json(value: &impl serde::Serialize) -> String {
         } else {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
-                ascii.push_str(&format!("\\u{unit:04x}"));
+                let _ = write!(ascii, "\\u{unit:04x}");
             }
         }
     }

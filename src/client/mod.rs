@@ -45,7 +45,7 @@ pub use upload::Upload;
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long a server may be silent while an answer is awaited or read.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// A client of one server with one token. Cheap to clone; clones share their connections.
 #[derive(Clone)]

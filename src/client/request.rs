@@ -33,12 +33,12 @@ pub(super) struct Call {
 impl Client {
     /// A request for `/v1/` and the segments of `path`, each encoded.
     pub(super) fn call(&self, method: Method, path: &[&str]) -> Call {
-        Call::new(self, &self.0.http, method, self.url(path))
+        Call::new(self, &self.0.http, method, &self.url(path))
     }
 
     /// As [`Client::call`], for a request or an answer that may take as long as it likes.
     pub(super) fn stream(&self, method: Method, path: &[&str]) -> Call {
-        Call::new(self, &self.0.streams, method, self.url(path))
+        Call::new(self, &self.0.streams, method, &self.url(path))
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, ClientError> {
@@ -96,7 +96,7 @@ impl Client {
 }
 
 impl Call {
-    fn new(client: &Client, http: &reqwest::Client, method: Method, url: Url) -> Self {
+    fn new(client: &Client, http: &reqwest::Client, method: Method, url: &Url) -> Self {
         Self {
             client: client.clone(),
             repeatable: !matches!(method, Method::POST),

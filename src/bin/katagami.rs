@@ -23,6 +23,8 @@ enum Command {
     Artefact(cli::artefact::ArtefactArgs),
     #[cfg(feature = "edge")]
     Edge(cli::edge::EdgeArgs),
+    #[cfg(all(feature = "server", feature = "edge"))]
+    Demo(cli::demo::DemoArgs),
     /// Compute embeddings of pictures (runs `katagami-worker`)
     #[command(disable_help_flag = true)]
     Embed(Handed),
@@ -60,6 +62,8 @@ fn main() -> ExitCode {
         Command::Artefact(args) => cli::finish(cli::artefact::run(args)),
         #[cfg(feature = "edge")]
         Command::Edge(args) => cli::finish(cli::edge::run(args)),
+        #[cfg(all(feature = "server", feature = "edge"))]
+        Command::Demo(args) => cli::finish_online(cli::demo::run(args)),
         Command::Embed(handed) => hand_over(Some("embed"), handed),
         Command::Train(handed) => hand_over(Some("train"), handed),
         Command::Judge(handed) => hand_over(Some("judge"), handed),

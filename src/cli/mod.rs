@@ -8,6 +8,8 @@
 pub mod admin;
 pub mod artefact;
 pub mod base;
+#[cfg(all(feature = "server", feature = "edge"))]
+pub mod demo;
 #[cfg(feature = "client")]
 pub mod device;
 #[cfg(feature = "edge")]

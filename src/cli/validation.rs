@@ -68,22 +68,37 @@ pub async fn run(args: ValidationArgs) -> Result<(), CommandError> {
 
 /// Sets the validation set of a folder or tar. Shows progress on standard error.
 pub async fn set(client: &Client, site: &SiteName, path: &Path) -> Result<ValidationReceived, CommandError> {
-    let what = format!("setting the validation set of `{site}`");
-    let (upload, bytes) = if path.is_dir() {
+    if path.is_dir() {
         let entries = pack::entries(path).map_err(CommandError::at(path))?;
         if entries.is_empty() {
             return Err(CommandError::NothingToSend(format!("`{}`", path.display())));
         }
-        let bytes = pack::tar_bytes(&entries);
-        (Upload::stream(pack::tar(entries)), bytes)
-    } else {
-        let file = tokio::fs::File::open(path)
-            .await
-            .map_err(CommandError::at(path))?;
-        let bytes = file.metadata().await.map_err(CommandError::at(path))?.len();
-        (Upload::reader(file), bytes)
-    };
-    let bar = progress::bytes(what, Some(bytes));
+        return send(client, site, entries).await;
+    }
+    let file = tokio::fs::File::open(path)
+        .await
+        .map_err(CommandError::at(path))?;
+    let bytes = file.metadata().await.map_err(CommandError::at(path))?.len();
+    upload(client, site, Upload::reader(file), bytes).await
+}
+
+/// Sends the validation set of files that are named as the server expects them.
+pub async fn send(
+    client: &Client,
+    site: &SiteName,
+    entries: Vec<pack::Entry>,
+) -> Result<ValidationReceived, CommandError> {
+    let bytes = pack::tar_bytes(&entries);
+    upload(client, site, Upload::stream(pack::tar(entries)), bytes).await
+}
+
+async fn upload(
+    client: &Client,
+    site: &SiteName,
+    upload: Upload,
+    bytes: u64,
+) -> Result<ValidationReceived, CommandError> {
+    let bar = progress::bytes(format!("setting the validation set of `{site}`"), Some(bytes));
     let shown = bar.clone();
     let received = client
         .set_validation(site, upload.with_progress(move |bytes| shown.set_position(bytes)))

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::DemoError;
 use crate::cli::printer;
 use crate::domain::Digest;
 
@@ -69,6 +70,19 @@ pub struct Finding {
 }
 
 impl Document {
+    /// An error if an edge has other weights than it was promised.
+    pub fn check(&self) -> Result<(), DemoError> {
+        let wrong = self.sites.iter().find(|site| site.edge_digest_ok == Some(false));
+        match wrong.map(|site| (site, site.weights_digest_header, site.weights_digest_edge)) {
+            Some((site, Some(expected), Some(given))) => Err(DemoError::OtherWeights {
+                site: site.site.clone(),
+                expected,
+                given,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Prints the one table: a column for each site.
     pub fn print(&self) {
         let column = |finding: &Finding| finding.cells();
@@ -82,7 +96,10 @@ impl Document {
         printer::columns(&rows);
         for finding in &self.sites {
             for reason in &finding.gate_reasons {
-                printer::line(&format!("{}: {} by the gate: {reason}", finding.site, finding.gate));
+                printer::line(&format!(
+                    "{}: {} by the gate: {reason}",
+                    finding.site, finding.gate
+                ));
             }
         }
     }

@@ -190,6 +190,11 @@ fn ended(remote: &Remote, job: &Job) -> Result<(), CommandError> {
             _ => {}
         }
     });
+    check(job)
+}
+
+/// An error if an ended job has no result.
+pub fn check(job: &Job) -> Result<(), CommandError> {
     match (&job.outcome, job.state) {
         (Some(Outcome::Failed { error }), _) => Err(CommandError::JobFailed {
             job: job.id,
@@ -201,7 +206,7 @@ fn ended(remote: &Remote, job: &Job) -> Result<(), CommandError> {
 }
 
 /// How a job ended, in a few words; its progress while it runs.
-fn result(job: &Job) -> String {
+pub fn result(job: &Job) -> String {
     match (&job.outcome, &job.progress) {
         (Some(Outcome::Mask { version, verdict }), _) => format!("mask {version}, {verdict}"),
         (Some(Outcome::NoImprovement { .. }), _) => "no improvement found".to_owned(),

@@ -8,6 +8,7 @@ pub mod architecture;
 mod checkpoint;
 pub mod import;
 mod naming;
+mod jpeg;
 mod overlay;
 mod pickle;
 pub mod preprocessing;

@@ -20,6 +20,10 @@ enum Command {
     #[cfg(feature = "client")]
     #[command(flatten)]
     Online(cli::online::Online),
+    #[cfg(feature = "server")]
+    Serve(cli::serve::ServeArgs),
+    #[cfg(feature = "server")]
+    Config(cli::config::ConfigArgs),
     Artefact(cli::artefact::ArtefactArgs),
     #[cfg(feature = "edge")]
     Edge(cli::edge::EdgeArgs),
@@ -59,6 +63,10 @@ fn main() -> ExitCode {
         Command::Base(args) => cli::finish(cli::base::run(args)),
         #[cfg(feature = "client")]
         Command::Online(command) => cli::finish_online(command.run()),
+        #[cfg(feature = "server")]
+        Command::Serve(args) => cli::finish(cli::serve::run(&args)),
+        #[cfg(feature = "server")]
+        Command::Config(args) => cli::finish(cli::config::run(&args)),
         Command::Artefact(args) => cli::finish(cli::artefact::run(args)),
         #[cfg(feature = "edge")]
         Command::Edge(args) => cli::finish(cli::edge::run(args)),

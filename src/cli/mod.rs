@@ -8,6 +8,8 @@
 pub mod admin;
 pub mod artefact;
 pub mod base;
+#[cfg(feature = "server")]
+pub mod config;
 #[cfg(all(feature = "server", feature = "edge"))]
 pub mod demo;
 #[cfg(feature = "client")]
@@ -23,6 +25,8 @@ pub mod images;
 pub mod job;
 #[cfg(feature = "client")]
 pub mod mask;
+#[cfg(feature = "server")]
+pub mod offline;
 #[cfg(feature = "client")]
 pub mod online;
 pub mod printer;
@@ -32,6 +36,8 @@ pub mod progress;
 pub mod release;
 #[cfg(feature = "client")]
 pub mod remote;
+#[cfg(feature = "server")]
+pub mod serve;
 #[cfg(feature = "client")]
 pub mod site;
 #[cfg(feature = "client")]

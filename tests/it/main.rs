@@ -5,6 +5,8 @@ mod architecture;
 mod artefact;
 mod base;
 #[cfg(all(feature = "edge", feature = "server"))]
+mod cli;
+#[cfg(all(feature = "edge", feature = "server"))]
 mod edge;
 #[cfg(feature = "worker")]
 mod embeddings;

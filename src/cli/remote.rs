@@ -133,6 +133,10 @@ pub enum CommandError {
         /// Of how many.
         files: u64,
     },
+    /// A token was not made beside the server.
+    #[cfg(feature = "server")]
+    #[error(transparent)]
+    Offline(#[from] super::offline::OfflineError),
     /// A job failed.
     #[error("job {job} failed: {reason}; read `katagami job logs {job}`")]
     JobFailed {
@@ -173,6 +177,8 @@ impl Problem for CommandError {
             | Self::NothingToSend(_)
             | Self::Rejected { .. } => ErrorKind::Invalid,
             Self::Client(source) | Self::BrokenOff { source, .. } => source.kind(),
+            #[cfg(feature = "server")]
+            Self::Offline(error) => error.kind(),
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => ErrorKind::NotFound,
                 io::ErrorKind::PermissionDenied => ErrorKind::Forbidden,
@@ -188,6 +194,8 @@ impl Problem for CommandError {
             Self::NoToken(_) => "no_token",
             Self::Remembered(_) => "server_file_damaged",
             Self::Client(source) => source.code(),
+            #[cfg(feature = "server")]
+            Self::Offline(error) => error.code(),
             Self::BrokenOff { .. } => "submission_broken_off",
             Self::Io { .. } => "file_unusable",
             Self::NothingToSend(_) => "nothing_to_send",

@@ -77,7 +77,10 @@ fn the_demo_goes_the_whole_way_and_a_flipped_byte_is_found_at_its_end() {
         let base = base.unwrap().path().join("model.safetensors");
         let verify = || {
             let paths = [mask.to_str().unwrap(), "--base", base.to_str().unwrap()];
-            katagami(folder.path(), &[&["artefact", "verify"], &paths as &[&str]].concat())
+            katagami(
+                folder.path(),
+                &[&["artefact", "verify"], &paths as &[&str]].concat(),
+            )
         };
         verify().good();
         for damaged in [&mask, &base] {
@@ -85,7 +88,12 @@ fn the_demo_goes_the_whole_way_and_a_flipped_byte_is_found_at_its_end() {
             assert_ne!(verify().code, Some(0), "{}", damaged.display());
             flip(damaged);
         }
-        let of_device = || katagami(folder.path(), &["edge", "verify", "--dir", device.to_str().unwrap()]);
+        let of_device = || {
+            katagami(
+                folder.path(),
+                &["edge", "verify", "--dir", device.to_str().unwrap()],
+            )
+        };
         of_device().good();
         flip(model);
         assert_ne!(of_device().code, Some(0), "a flipped byte of the model is found");

@@ -1,7 +1,7 @@
 //! Images, validation sets and snapshots.
 
-use super::server::picture;
 use super::Server;
+use super::server::picture;
 
 #[test]
 fn a_folder_is_submitted_with_its_captions_and_again_without_harm() {
@@ -32,7 +32,9 @@ fn a_folder_is_submitted_with_its_captions_and_again_without_harm() {
         .good()
         .json();
     assert_eq!(old.as_array().unwrap().len(), 0);
-    let some = server.katagami(&["images", "list", "osaka", "--limit", "2"]).good();
+    let some = server
+        .katagami(&["images", "list", "osaka", "--limit", "2"])
+        .good();
     assert_eq!(some.out.lines().count(), 3, "{}", some.out);
     assert!(some.err.contains("--limit 0"), "{}", some.err);
 }
@@ -45,8 +47,16 @@ fn a_rejected_file_is_listed_with_its_reason_and_the_rest_is_accepted() {
     let answer = server.katagami(&["images", "submit", "osaka", folder.to_str().unwrap()]);
     assert_eq!(answer.code, Some(2), "{}{}", answer.out, answer.err);
     assert!(answer.out.contains("rejected notes.txt: "), "{}", answer.out);
-    assert!(answer.out.contains("3 accepted, 0 there already, 1 rejected"), "{}", answer.out);
-    assert!(answer.err.contains("error: 1 of 4 files were rejected"), "{}", answer.err);
+    assert!(
+        answer.out.contains("3 accepted, 0 there already, 1 rejected"),
+        "{}",
+        answer.out
+    );
+    assert!(
+        answer.err.contains("error: 1 of 4 files were rejected"),
+        "{}",
+        answer.err
+    );
     server
         .katagami(&["images", "submit", "osaka", "/nowhere"])
         .refused(3);
@@ -70,7 +80,10 @@ fn a_tar_is_submitted_as_it_is_and_images_can_be_deleted() {
     assert_eq!(sent["accepted"], 4, "{sent}");
     let digest = sent["files"][0]["digest"].as_str().unwrap();
     server.katagami(&["images", "rm", "osaka", digest]).good();
-    let left = server.katagami(&["images", "list", "osaka", "--json"]).good().json();
+    let left = server
+        .katagami(&["images", "list", "osaka", "--json"])
+        .good()
+        .json();
     assert_eq!(left.as_array().unwrap().len(), 3);
     let all = server
         .katagami(&["images", "list", "osaka", "--deleted", "--json"])
@@ -90,7 +103,10 @@ fn a_validation_set_is_set_and_kept_out_of_snapshots() {
         ("test", "good", 11),
         ("test", "bad", 12),
     ] {
-        picture(&labelled.join(split).join(class).join(format!("{number}.pgm")), number);
+        picture(
+            &labelled.join(split).join(class).join(format!("{number}.pgm")),
+            number,
+        );
     }
     let set = server
         .katagami(&["validation", "set", "osaka", labelled.to_str().unwrap(), "--json"])
@@ -102,7 +118,10 @@ fn a_validation_set_is_set_and_kept_out_of_snapshots() {
     server
         .katagami(&["images", "submit", "osaka", pictures.to_str().unwrap()])
         .good();
-    let snapshot = server.katagami(&["snapshot", "create", "osaka", "--json"]).good().json();
+    let snapshot = server
+        .katagami(&["snapshot", "create", "osaka", "--json"])
+        .good()
+        .json();
     assert_eq!([&snapshot["images"], &snapshot["left_out"]], [5, 1], "{snapshot}");
     let listed = server.katagami(&["snapshot", "list", "osaka"]).good().out;
     assert!(listed.contains(snapshot["id"].as_str().unwrap()), "{listed}");

@@ -28,7 +28,10 @@ fn a_job_is_started_listed_and_cancelled() {
         .out;
     assert!(listed.contains(&job), "{listed}");
     let shown = server.katagami(&["job", "show", &job]).good().out;
-    assert!(shown.contains("12 steps") && shown.contains("the base"), "{shown}");
+    assert!(
+        shown.contains("12 steps") && shown.contains("the base"),
+        "{shown}"
+    );
     let logs = server.katagami(&["job", "logs", &job]).good().out;
     assert!(logs.contains("no attempt yet"), "{logs}");
     server.katagami(&["job", "cancel", &job]).good();
@@ -46,7 +49,11 @@ fn a_mask_is_watched_reported_got_released_and_taken_back() {
     let (server, job) = with_a_job();
     let artefact = server.publishes(0.01, 0.09);
     let watched = server.katagami(&["job", "watch", &job]).good();
-    assert!(watched.out.contains("mask 1 of `osaka`: passed"), "{}", watched.out);
+    assert!(
+        watched.out.contains("mask 1 of `osaka`: passed"),
+        "{}",
+        watched.out
+    );
     let report = server.katagami(&["mask", "report", "osaka", "1"]).good();
     for expected in [
         "passed",
@@ -59,7 +66,11 @@ fn a_mask_is_watched_reported_got_released_and_taken_back() {
     ] {
         assert!(report.out.contains(expected), "{expected}: {}", report.out);
     }
-    assert!(report.err.contains("katagami release set osaka stable 1"), "{}", report.err);
+    assert!(
+        report.err.contains("katagami release set osaka stable 1"),
+        "{}",
+        report.err
+    );
     let listed = server.katagami(&["mask", "list", "osaka"]).good().out;
     assert!(listed.contains("+0.050 (+0.010 to +0.090)"), "{listed}");
     server.katagami(&["mask", "show", "osaka", "1"]).good();
@@ -68,8 +79,13 @@ fn a_mask_is_watched_reported_got_released_and_taken_back() {
         .katagami(&["mask", "get", "osaka", "1", "--out", out.to_str().unwrap()])
         .good();
     assert_eq!(Digest::of(&std::fs::read(&out).unwrap()), artefact);
-    server.katagami(&["release", "set", "osaka", "stable", "1"]).good();
-    let shown = server.katagami(&["release", "show", "osaka", "--json"]).good().json();
+    server
+        .katagami(&["release", "set", "osaka", "stable", "1"])
+        .good();
+    let shown = server
+        .katagami(&["release", "show", "osaka", "--json"])
+        .good()
+        .json();
     assert_eq!(shown[0]["mask"], 1, "{shown}");
     server.katagami(&["release", "back", "osaka", "stable"]).good();
     let history = server
@@ -85,10 +101,20 @@ fn a_mask_is_watched_reported_got_released_and_taken_back() {
 fn what_the_gate_held_needs_a_reason_and_what_it_refused_force() {
     let (server, _) = with_a_job();
     server.publishes(-0.005, 0.02);
-    let said = server.katagami(&["release", "set", "osaka", "stable", "1"]).refused(1);
+    let said = server
+        .katagami(&["release", "set", "osaka", "stable", "1"])
+        .refused(1);
     assert!(said.contains("give a reason"), "{said}");
     server
-        .katagami(&["release", "set", "osaka", "stable", "1", "--reason", "line is down"])
+        .katagami(&[
+            "release",
+            "set",
+            "osaka",
+            "stable",
+            "1",
+            "--reason",
+            "line is down",
+        ])
         .good();
     server.katagami(&["job", "start", "osaka"]).good();
     server.publishes(-0.09, -0.02);
@@ -96,9 +122,14 @@ fn what_the_gate_held_needs_a_reason_and_what_it_refused_force() {
         .katagami(&["release", "set", "osaka", "stable", "2", "--reason", "because"])
         .refused(1);
     server
-        .katagami(&["release", "set", "osaka", "stable", "2", "--reason", "because", "--force"])
+        .katagami(&[
+            "release", "set", "osaka", "stable", "2", "--reason", "because", "--force",
+        ])
         .good();
-    let history = server.katagami(&["release", "history", "osaka", "stable"]).good().out;
+    let history = server
+        .katagami(&["release", "history", "osaka", "stable"])
+        .good()
+        .out;
     assert_eq!(history.matches("override").count(), 2, "{history}");
 }
 
@@ -109,7 +140,11 @@ fn a_device_gets_its_token_once_and_is_listed() {
         .katagami(&["device", "enrol", "osaka", "camera-3", "--channel", "canary"])
         .good();
     let token = enrolled.out.trim();
-    assert!(enrolled.err.contains(&format!("--token {token}")), "{}", enrolled.err);
+    assert!(
+        enrolled.err.contains(&format!("--token {token}")),
+        "{}",
+        enrolled.err
+    );
     assert!(enrolled.err.contains(&server.url()), "{}", enrolled.err);
     let listed = server.katagami(&["device", "list", "osaka"]).good().out;
     for expected in ["camera-3", "canary", "not heard of yet"] {

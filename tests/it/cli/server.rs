@@ -78,7 +78,11 @@ impl Server {
 
     /// Runs `katagami` against this server with its admin's token.
     pub fn katagami(&self, arguments: &[&str]) -> Answer {
-        let admin = self.running().admin.as_ref().expect("the first start makes a token");
+        let admin = self
+            .running()
+            .admin
+            .as_ref()
+            .expect("the first start makes a token");
         self.katagami_as(admin.secret.reveal(), arguments)
     }
 
@@ -117,7 +121,11 @@ impl Server {
             let attempt = assignment.unwrap().expect("a job is queued").attempt;
             tx.commit().await.unwrap();
             let mut digests = Vec::new();
-            for content in [artefact, report.to_json().unwrap().into_bytes(), b"scores".to_vec()] {
+            for content in [
+                artefact,
+                report.to_json().unwrap().into_bytes(),
+                b"scores".to_vec(),
+            ] {
                 let mut tx = app.catalog.begin().await.unwrap();
                 blobs::touch(&mut tx, &Digest::of(&content), content.len() as u64)
                     .await
@@ -207,7 +215,10 @@ fn report(lower: f64, upper: f64) -> Report {
     };
     let training = TrainingFigures {
         flips: 94,
-        loss: vec![LossPoint { step: 1, loss: 4.1 }, LossPoint { step: 100, loss: 3.9 }],
+        loss: vec![
+            LossPoint { step: 1, loss: 4.1 },
+            LossPoint { step: 100, loss: 3.9 },
+        ],
         seconds: 12.0,
         images_per_second: 30.0,
         ..TrainingFigures::default()

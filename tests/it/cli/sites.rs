@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use super::server::answer;
 use super::Server;
+use super::server::answer;
 
 #[test]
 fn a_site_is_made_listed_and_shown_with_what_to_do_next() {
@@ -11,12 +11,30 @@ fn a_site_is_made_listed_and_shown_with_what_to_do_next() {
     let empty = server.katagami(&["site", "list"]).good();
     assert!(empty.out.contains("katagami site create"), "{}", empty.out);
     let made = server
-        .katagami(&["site", "create", "osaka", "--title", "Osaka works", "--margin", "0.02"])
+        .katagami(&[
+            "site",
+            "create",
+            "osaka",
+            "--title",
+            "Osaka works",
+            "--margin",
+            "0.02",
+        ])
         .good();
-    assert!(made.err.contains("next: katagami images submit osaka"), "{}", made.err);
+    assert!(
+        made.err.contains("next: katagami images submit osaka"),
+        "{}",
+        made.err
+    );
     let listed = server.katagami(&["site", "list"]).good().out;
-    assert!(listed.contains("osaka") && listed.contains("Osaka works"), "{listed}");
-    let shown = server.katagami(&["site", "show", "osaka", "--json"]).good().json();
+    assert!(
+        listed.contains("osaka") && listed.contains("Osaka works"),
+        "{listed}"
+    );
+    let shown = server
+        .katagami(&["site", "show", "osaka", "--json"])
+        .good()
+        .json();
     assert_eq!(shown["gate"]["margin"], 0.02);
     assert_eq!(shown["kpi"], "probe");
     let again = server.katagami(&["site", "create", "osaka"]).refused(1);
@@ -80,12 +98,33 @@ fn tokens_are_made_shown_once_and_revoked() {
         .json();
     let secret = issued["secret"].as_str().unwrap();
     server.katagami_as(secret, &["images", "list", "osaka"]).good();
-    server.katagami_as(secret, &["site", "create", "kyoto"]).refused(4);
+    server
+        .katagami_as(secret, &["site", "create", "kyoto"])
+        .refused(4);
     let listed = server.katagami(&["admin", "token", "list"]).good().out;
-    assert!(listed.contains("engineer") && !listed.contains(secret), "{listed}");
+    assert!(
+        listed.contains("engineer") && !listed.contains(secret),
+        "{listed}"
+    );
     let id = issued["token"]["id"].as_str().unwrap();
     server.katagami(&["admin", "token", "revoke", id]).good();
-    server.katagami_as(secret, &["images", "list", "osaka"]).refused(4);
+    server
+        .katagami_as(secret, &["images", "list", "osaka"])
+        .refused(4);
+    let data = server.folder.path().to_str().unwrap();
+    let beside = [
+        "admin",
+        "token",
+        "create",
+        "spare",
+        "--role",
+        "admin",
+        "--offline",
+        "--data",
+        data,
+    ];
+    let spare = server.katagami_as("lost", &beside).good().out;
+    server.katagami_as(spare.trim(), &["site", "list"]).good();
     let audit = server.katagami(&["admin", "audit"]).good().out;
     assert!(audit.contains("token"), "{audit}");
     server.katagami(&["admin", "workers"]).good();

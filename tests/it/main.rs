@@ -12,6 +12,8 @@ mod blobs;
 #[cfg(feature = "server")]
 mod catalog;
 #[cfg(all(feature = "edge", feature = "server"))]
+mod cli;
+#[cfg(all(feature = "edge", feature = "server"))]
 mod edge;
 #[cfg(feature = "worker")]
 mod embeddings;

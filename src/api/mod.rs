@@ -1,0 +1,3 @@
+//! The server's side of every network interface.
+
+pub mod dashboard;

@@ -106,7 +106,8 @@ function set(node, name, value, before) {
     const type = name.slice(2).toLowerCase();
     if (before) node.removeEventListener(type, before);
     if (value) node.addEventListener(type, value);
-  } else if (name === 'value' || name === 'checked') {
+  } else if (name === 'checked' || (name === 'value' && /^(input|select|textarea)$/.test(node.localName))) {
+    // The attribute of these is only what they began with.
     node[name] = value ?? '';
   } else if (value === false || value === null || value === undefined) {
     node.removeAttribute(name);

@@ -11,8 +11,14 @@ export const counted = (number, one, many = `${one}s`) => `${count(number)} ${nu
 /** .712 as `71.2 %` */
 export const percent = (share) => `${(share * 100).toFixed(1)} %`;
 
-/** .034 as `+3.4 points` */
-export const points = (share) => `${share < 0 ? '−' : '+'}${Math.abs(share * 100).toFixed(1)}`;
+/** A difference of shares in percentage points: .034 as `+3.4`. */
+export const points = (share) => {
+  const text = Math.abs(share * 100).toFixed(1);
+  return `${text === '0.0' ? '±' : share < 0 ? '−' : '+'}${text}`;
+};
+
+/** A text as a sentence. */
+export const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`;
 
 /** Bytes with a unit of at most three digits. */
 export function bytes(number) {
@@ -39,7 +45,8 @@ export function duration(seconds) {
 /** How long ago `time` was. */
 export function ago(time, now = Date.now()) {
   const seconds = (now - Date.parse(time)) / 1000;
-  return seconds < 10 ? 'just now' : `${duration(seconds)} ago`;
+  // Nobody needs the seconds of five minutes ago, and they would be old at once.
+  return seconds < 10 ? 'just now' : `${duration(seconds < 60 ? seconds : Math.floor(seconds / 60) * 60)} ago`;
 }
 
 /** A time in the reader's own time zone. */

@@ -118,8 +118,8 @@ async function open(next) {
   document.title = `${page.title} · Katagami`;
   draw();
   await load();
-  // Only now: who reads the page aloud shall not hear "Loading".
-  main.focus({ preventScroll: true });
+  // Only now: who reads the page aloud shall not hear "Loading". A form that took the focus keeps it.
+  if (!main.contains(document.activeElement)) main.focus({ preventScroll: true });
   window.scrollTo(0, 0);
 }
 
@@ -161,10 +161,14 @@ let lastLoad = 0;
 
 function draw() {
   drawTop();
-  const content = page.state === 'loading' ? loadingNotice() : page.state === 'failed' ? null : page.render();
+  const content = page.state === 'loading' ? loadingNotice() : page.state === 'failed' ? failedNotice() : page.render();
   // A key for each opened page: no input and no scroll position leaks from one into the next.
   render(main, h('div', { key: `page ${opened}`, class: 'page', 'data-state': page.state },
     page.problem && problemNotice(page.problem, () => load()), content));
+}
+
+function failedNotice() {
+  return [h('h1', null, page.title), h('p', null, h('a', { href: link() }, 'To the sites'))];
 }
 
 function drawTop() {

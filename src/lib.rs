@@ -6,6 +6,8 @@
 //!
 //! `ARCHITECTURE.md` maps the modules and says which may use which.
 
+#[cfg(feature = "server")]
+pub mod api;
 pub mod base;
 pub mod cli;
 pub mod domain;

@@ -86,7 +86,11 @@ async fn asset(Path((version, name)): Path<(String, String)>) -> Response {
         .filter(|_| version == *VERSION)
         .and_then(|media_type| Some((media_type, Files::get(&name)?)));
     let Some((media_type, file)) = found else {
-        return (StatusCode::NOT_FOUND, "this dashboard has no such file; load the page again\n").into_response();
+        return (
+            StatusCode::NOT_FOUND,
+            "this dashboard has no such file; load the page again\n",
+        )
+            .into_response();
     };
     let headers = [
         (header::CONTENT_TYPE, media_type),
@@ -110,7 +114,10 @@ fn security() -> [(HeaderName, &'static str); 4] {
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
     ]
 }
 
@@ -151,7 +158,12 @@ mod tests {
         for address in named {
             let answer = answer(&address, None).await;
             assert_eq!(answer.status(), StatusCode::OK, "{address}");
-            assert!(answer.headers()[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"));
+            assert!(
+                answer.headers()[header::CACHE_CONTROL]
+                    .to_str()
+                    .unwrap()
+                    .contains("immutable")
+            );
         }
     }
 
@@ -187,23 +199,36 @@ mod tests {
             format!("/{ASSETS}{}/../Cargo.toml", *VERSION),
             "/main.js".to_owned(),
         ] {
-            assert_eq!(answer(&path, None).await.status(), StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(
+                answer(&path, None).await.status(),
+                StatusCode::NOT_FOUND,
+                "{path}"
+            );
         }
     }
 
     #[tokio::test]
     async fn nothing_inline_and_nothing_from_elsewhere() {
         let answer = answer("/", None).await;
-        let policy = answer.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+        let policy = answer.headers()[header::CONTENT_SECURITY_POLICY]
+            .to_str()
+            .unwrap()
+            .to_owned();
         assert!(policy.starts_with("default-src 'self';") && !policy.contains("unsafe"));
         for name in Files::iter() {
             let file = Files::get(&name).unwrap();
             let file = String::from_utf8_lossy(&file.data);
             let page = name.ends_with(".html");
-            assert!(!page || !file.contains("<script>") && !file.contains(" style="), "{name}");
+            assert!(
+                !page || !file.contains("<script>") && !file.contains(" style="),
+                "{name}"
+            );
             // The name space of SVG is no address.
             let elsewhere = file.replace("http://www.w3.org/2000/svg", "");
-            assert!(!elsewhere.contains("http://") && !elsewhere.contains("https://"), "{name}");
+            assert!(
+                !elsewhere.contains("http://") && !elsewhere.contains("https://"),
+                "{name}"
+            );
         }
     }
 }

@@ -32,6 +32,12 @@ run: setup build ## Trains a mask on real photographs and lays it over the base 
 test: setup ## Runs all tests
 	$(CARGO) build --release --locked --bins
 	$(CARGO) test --release --locked
+	@$(MAKE) --no-print-directory test-browser
+
+.PHONY: test-browser
+test-browser: setup ## Tests the dashboard in headless Chromium, against the real server
+	$(CARGO) build --release --locked --bins
+	@tests/browser/run.sh
 
 .PHONY: check
 check: ## Checks formatting and lints

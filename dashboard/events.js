@@ -9,6 +9,12 @@
  */
 
 /**
+ * The server says something at least every 15 seconds, if only a comment. Longer silence means that
+ * a proxy or a sleeping laptop has lost the connection without either end being told.
+ */
+const SILENCE = 60_000;
+
+/**
  * Follows the events until `signal` ends it, coming back after every interruption.
  * @param {import('./api.js').Api} api
  * @param {{ site?: string|null, signal: AbortSignal, onEvent: (event: Event_) => void, onLive: (live: boolean) => void }} options
@@ -58,9 +64,12 @@ export async function* messages(body) {
   const decoder = new TextDecoder();
   let rest = '';
   let fields = {};
+  let watchdog;
   try {
     for (;;) {
+      watchdog = setTimeout(() => reader.cancel().catch(() => {}), SILENCE);
       const { done, value } = await reader.read();
+      clearTimeout(watchdog);
       if (done) return;
       rest += decoder.decode(value, { stream: true });
       // A lone \r at the end may be half of \r\n.
@@ -81,6 +90,7 @@ export async function* messages(body) {
       }
     }
   } finally {
+    clearTimeout(watchdog);
     reader.cancel().catch(() => {});
   }
 }

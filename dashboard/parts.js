@@ -52,7 +52,9 @@ export function siteHead(site, tab, me) {
     !me.site && h('nav', { class: 'crumbs', 'aria-label': 'Where you are' }, h('a', { href: link() }, 'Sites')),
     h('h1', null, site.title, site.title !== site.name && h('span', { class: 'muted small' }, ` ${site.name}`)),
     h('nav', { class: 'tabs', 'aria-label': `Pages of ${site.title}` }, TABS.map(([name, title]) =>
-      h('a', { href: name ? link('sites', site.name, name) : link('sites', site.name), 'aria-current': name === tab ? 'page' : null },
+      h('a', { href: name ? link('sites', site.name, name) : link('sites', site.name), 'aria-current': name === tab ? 'page' : null,
+        // On a telephone the tabs do not fit; the open one shall be in sight.
+        ref: name === tab ? (tab) => queueMicrotask(() => tab.scrollIntoView({ block: 'nearest', inline: 'center' })) : null },
         title, counts[name] ? h('span', { class: 'count' }, count(counts[name])) : null))));
 }
 

@@ -89,7 +89,8 @@ function update(node, child) {
     return;
   }
   // Children first: a <select> takes its value only once its options are there.
-  reconcile(node, child.children);
+  // What is in a custom element is its own affair.
+  if (!child.tag.includes('-')) reconcile(node, child.children);
   const before = rendered.get(node) ?? {};
   for (const name of Object.keys(before)) {
     if (!(name in child.props)) set(node, name, null, before[name]);

@@ -118,6 +118,7 @@ async function open(next) {
   document.title = `${page.title} · Katagami`;
   draw();
   await load();
+  if (page !== next) return;
   // Only now: who reads the page aloud shall not hear "Loading". A form that took the focus keeps it.
   if (!main.contains(document.activeElement)) main.focus({ preventScroll: true });
   window.scrollTo(0, 0);

@@ -34,7 +34,9 @@ const sight = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
     if (!isIntersecting) continue;
     sight.unobserve(target);
-    waiting.push(target);
+    // What somebody has asked for goes before what happens to be in sight.
+    if (target.hasAttribute('eager')) waiting.unshift(target);
+    else waiting.push(target);
   }
   next();
 }, { rootMargin: '200px' });

@@ -103,7 +103,7 @@ function moveForm({ pending, channel, masks, me, move, set, cancel }) {
       masks.map((candidate) => h('option', { key: candidate.version, value: candidate.version, disabled: candidate.version === channel.mask },
         `mask ${candidate.version} (${candidate.verdict}${candidate.version === channel.mask ? ', runs now' : ''})`)),
       h('option', { key: 'none', value: '', disabled: channel.mask === null }, 'no mask: the plain base'))),
-    h('p', null, `Devices on ${channel.name} will run `, h('strong', null, maskName(to)), ` instead of ${maskName(channel.mask)}, each at its next contact.`),
+    h('p', null, to === channel.mask ? `Devices on ${channel.name} run it already.` : [`Devices on ${channel.name} will run `, h('strong', null, maskName(to)), ` instead of ${maskName(channel.mask)}, each at its next contact.`]),
     needs.reason && h('div', { class: `notice is-${needs.force ? 'bad' : 'warn'}` }, h('p', null, h('strong', null, `The gate ${needs.force ? 'refused' : 'held'} this mask. `), mask.reasons.map(sentence).join(' ')),
       h('p', null, needs.allowed ? 'Releasing it all the same is recorded as an override.' : 'Only an admin can force its release.')),
     field('Reason', h('input', { name: 'reason', required: needs.reason, maxlength: 1000, autocomplete: 'off', ref: (input) => queueMicrotask(() => input.focus()) }), needs.reason ? 'needed, and kept in the history' : 'kept in the history; may be left empty'),

@@ -99,7 +99,7 @@ function details(site, image, path, remove, address, close) {
     ref: (dialog) => queueMicrotask(() => dialog.showModal()),
   },
   h('h2', { id: 'details-title' }, image.name),
-  !image.deleted_at && h('katagami-picture', { class: 'large', path: path`sites/${site}/images/${image.digest}/bytes`, alt: image.name }),
+  !image.deleted_at && h('katagami-picture', { class: 'large', eager: true, path: path`sites/${site}/images/${image.digest}/bytes`, alt: image.name }),
   h('dl', { class: 'facts' }, [
     ['Size', `${image.width} × ${image.height}, ${bytes(image.bytes)}, ${image.media_type.replace('image/', '')}`],
     ['Captured', image.captured_at ? time(image.captured_at) : 'not said'],
@@ -108,7 +108,8 @@ function details(site, image, path, remove, address, close) {
     ...Object.entries(image.metadata).map(([key, value]) => [key, h('a', { href: address({ [`metadata.${key}`]: value }) }, value)]),
   ].map(([name, value]) => h('div', null, h('dt', null, name), h('dd', null, value)))),
   h('div', { class: 'buttons' },
-    h('button', { type: 'button', onclick: close, autofocus: true }, 'Close'),
+    // By the dialog's own way out, which gives the focus back to the picture.
+    h('button', { type: 'button', onclick: (event) => event.currentTarget.closest('dialog').close(), autofocus: true }, 'Close'),
     remove && h('button', {
       type: 'button', class: 'danger',
       onclick: () => { if (confirm(`Delete ${image.name}? Its bytes are gone for good, and no training can use a snapshot that has it.`)) remove(image); },

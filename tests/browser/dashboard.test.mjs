@@ -88,6 +88,12 @@ describe('the dashboard', { concurrency: 1, timeout: 600_000 }, () => {
   test('pictures come with the token, and a condition narrows them down', async () => {
     await engineer.goto(`/#/sites/${SITE}/images`);
     await until(() => engineer.locator('katagami-picture img').evaluateAll((all) => all.length > 3 && all.every((image) => image.complete && image.naturalWidth > 0)), 'pictures are shown');
+    await engineer.locator('.picture').first().click();
+    const large = engineer.getByRole('dialog');
+    await until(() => large.locator('img').evaluate((image) => image.complete && image.naturalWidth > 0), 'the large picture is shown');
+    await engineer.keyboard.press('Escape');
+    await large.waitFor({ state: 'detached' });
+    assert.ok(await engineer.locator('katagami-picture img').count() > 3, 'what was shown stays shown');
     await engineer.getByLabel('Metadata').fill('line=nowhere');
     await button(engineer, 'Filter').click();
     await engineer.getByText('No image matches').waitFor();

@@ -5,10 +5,12 @@ import { mkdtemp, mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 const katagami = path.join(process.env.KATAGAMI_BIN, 'katagami');
+const recipes = path.join(path.dirname(fileURLToPath(import.meta.url)), 'recipes');
 const photographs = process.env.KATAGAMI_DEMO_DATA;
 
 /** The server's process, its folder, its address, and the admin's token. */
@@ -37,11 +39,26 @@ export class Server {
 
   async down() {
     const ended = new Promise((resolve) => this.process.once('exit', resolve));
+    if (this.process.exitCode !== null) return;
     this.process.kill('SIGTERM');
     await ended;
   }
 
+  /** Starts a worker that knows the tests' own recipe, which is quick and drops many weights. */
+  async worker() {
+    const args = ['run', '--server', this.address, '--token-stdin', '--recipes', recipes, '--cache', path.join(this.folder, 'worker'), '--device', 'cpu'];
+    // It ends when its standard input is closed, so also when this process dies.
+    this.trainer = spawn(path.join(process.env.KATAGAMI_BIN, 'katagami-worker'), args, { env: this.environment, stdio: ['pipe', 'ignore', 'pipe'] });
+    this.trainer.stderr.on('data', (text) => { this.said += text; });
+    this.trainer.stdin.write(`${await this.tokenOf('worker')}\n`);
+  }
+
   async end() {
+    if (this.trainer?.exitCode === null) {
+      const ended = new Promise((resolve) => this.trainer.once('exit', resolve));
+      this.trainer.stdin.end();
+      await ended;
+    }
     await this.down();
     await rm(this.folder, { recursive: true, force: true });
   }

@@ -105,7 +105,7 @@ describe('the dashboard', { concurrency: 1, timeout: 600_000 }, () => {
   test('an engineer starts a training and watches it finish', async () => {
     await engineer.getByRole('link', { name: /^Jobs/ }).click();
     await engineer.getByText('Start a training').click();
-    await engineer.getByLabel('Recipe').fill('brisk');
+    await engineer.getByLabel('Budget').fill('6');
     await button(engineer, 'Start training').click();
     await engineer.getByRole('heading', { name: /^Job / }).waitFor();
     job = new URL(engineer.url()).hash.split('/').pop();

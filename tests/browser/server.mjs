@@ -29,7 +29,7 @@ export class Server {
   /** Starts the process and waits until it answers. */
   async up() {
     this.said = '';
-    this.process = spawn(katagami, ['serve', '--listen', `127.0.0.1:${this.port}`], { env: this.environment, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.process = spawn(katagami, ['serve', '--listen', `127.0.0.1:${this.port}`, '--workers', '0'], { env: this.environment, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.process.stdout, this.process.stderr]) stream.on('data', (text) => { this.said += text; });
     const ended = new Promise((_, reject) => this.process.once('exit', (code) => reject(new Error(`katagami serve ended with ${code}:\n${this.said}`))));
     ended.catch(() => {});
@@ -44,7 +44,7 @@ export class Server {
     await ended;
   }
 
-  /** Starts a worker that knows the tests' own recipe, which is quick and drops many weights. */
+  /** Starts a worker whose default recipe is the tests' own, which is quick and drops many weights. */
   async worker() {
     const args = ['run', '--server', this.address, '--token-stdin', '--recipes', recipes, '--cache', path.join(this.folder, 'worker'), '--device', 'cpu'];
     // It ends when its standard input is closed, so also when this process dies.

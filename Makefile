@@ -32,7 +32,7 @@ run: setup build ## Trains a mask on real photographs and lays it over the base 
 test: setup ## Runs all tests
 	$(CARGO) build --release --locked --bins
 	$(CARGO) test --release --locked
-	@$(MAKE) --no-print-directory test-browser
+	@tests/browser/run.sh
 
 .PHONY: test-browser
 test-browser: setup ## Tests the dashboard in headless Chromium, against the real server

@@ -4,7 +4,13 @@
 source "$(dirname "$0")/../../scripts/lib.sh"
 tests=$(cd "$(dirname "$0")" && pwd)
 
-if ! "$here/tools.sh" browser; then
+# What the test runner's options and the driver need.
+can_run() {
+    "$here/tools.sh" browser && node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 18)' \
+        || { say "Chromium, npm and Node 18 or newer are needed."; return 1; }
+}
+
+if ! can_run; then
     # Who cannot install Chromium can still run all other tests; CI has no such excuse.
     [ "${CI:-}" != true ] || die "the browser tests have to run in CI"
     say "The browser tests are skipped."

@@ -102,11 +102,11 @@ export function reportSections(report, mask) {
   return [
     test && h('section', { class: 'card', 'data-section': 'test' }, h('h2', null, 'On pictures that nothing has seen'),
       h('p', { class: 'muted' }, `Balanced accuracy on ${counted(test.images, 'labelled image')} of ${test.classes} classes, which neither training nor gate has read, with 95 % intervals.`),
-      comparison(test, report.kpi, reach, random)),
+      comparison('Base and mask on pictures that nothing has seen', test, report.kpi, reach, random)),
     validation && h('section', { class: 'card', 'data-section': 'validation' }, h('h2', null, 'What the gate judged by'),
       h('p', { class: 'muted' }, `The validation set: ${counted(validation.images, 'labelled image')}, ${count(validation.smallest_class)} of the smallest class. `,
         `It judges by “${KPIS[report.kpi]}”: the difference has to be above zero with its whole interval, and nowhere below −${(report.gate.settings.margin * 100).toFixed(1)} points.`),
-      comparison(validation, report.kpi, reach, null)),
+      comparison('Base and mask on the validation set', validation, report.kpi, reach, null)),
     signals && h('section', { class: 'card', 'data-section': 'signals' }, h('h2', null, 'Signals without labels'),
       h('p', { class: 'muted' }, `On ${counted(signals.images, 'image')}. `, validation ? 'The gate did not need them: it had labels.' : 'The gate judged by these, and by no single one of them.'), signalTable(signals)),
     h('section', { class: 'card' }, h('h2', null, 'The training'),
@@ -125,13 +125,13 @@ export function reportSections(report, mask) {
 
 const figureOf = (figures, kpi) => figures[{ probe: 'probe', knn: 'knn', 'few-shot': 'few_shot' }[kpi]];
 
-function comparison(figures, judgedBy, reach, random) {
+function comparison(caption, figures, judgedBy, reach, random) {
   const rows = Object.entries(KPIS).filter(([kpi]) => figureOf(figures, kpi)).flatMap(([kpi, words]) => [
     row(kpi, [words, kpi === judgedBy && h('span', { class: 'tag' }, 'judged by')], figureOf(figures, kpi), words, reach),
     random && figureOf(random, kpi) && row(`${kpi} random`, h('span', { class: 'muted' }, 'a random mask, as dense'), figureOf(random, kpi), `${words}, random mask`, reach, true),
   ]);
   return [
-    table('Base and mask', ['Figure', '#Base', '#Mask', '#Difference', '95 % interval of the difference'], rows.filter(Boolean)),
+    table(caption, ['Figure', '#Base', '#Mask', '#Difference', '95 % interval of the difference'], rows.filter(Boolean)),
     random && h('p', { class: 'hint' }, 'The random mask drops as many weights of each layer, but any: it shows what is owed to learning.'),
   ];
 }

@@ -41,6 +41,9 @@ async function logIn(page, token) {
 const heading = (page, name) => page.getByRole('heading', { name, level: 1 }).waitFor();
 const button = (page, name) => page.getByRole('button', { name });
 
+// Where a test failed, the server may have said why.
+process.on('exit', (code) => { if (code && server?.said) console.error(server.said.slice(-8000)); });
+
 describe('the dashboard', { concurrency: 1, timeout: 600_000 }, () => {
   let engineer;
   let job;

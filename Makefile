@@ -30,7 +30,6 @@ run: setup build ## Trains a mask on real photographs and lays it over the base 
 
 .PHONY: test
 test: setup ## Runs all tests
-	$(CARGO) build --release --locked --bins
 	$(CARGO) test --release --locked
 	@tests/browser/run.sh
 
@@ -64,6 +63,10 @@ fix: ## Formats, and applies what the lints can mend
 .PHONY: fixtures
 fixtures: setup ## Makes tests/fixtures/embeddings.json anew from the reference implementations (5 GB of PyTorch, once)
 	@scripts/fixtures.sh
+
+.PHONY: check-torch
+check-torch: setup build ## Checks a device's model with PyTorch (5 GB, once)
+	@scripts/check-torch.sh
 
 .PHONY: doc
 doc: ## Builds the documentation of the code

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{self, CheckpointError, FileTensors};
+use super::naming::canonical_name;
 use super::{Architecture, Role, Weights};
 use crate::domain::{ErrorKind, Problem};
 
@@ -119,16 +120,7 @@ pub fn import(architecture: &'static Architecture, path: &Path) -> Result<Weight
 fn arrange(architecture: &'static Architecture, tensors: FileTensors) -> Result<Weights, ImportError> {
     let mut tensors: FileTensors = tensors
         .into_iter()
-        .map(|(name, tensor)| {
-            (
-                name.strip_prefix("module.")
-                    .map_or_else(|| name.clone(), str::to_owned),
-                tensor,
-            )
-        })
-        .filter(|(name, _)| {
-            !name.ends_with("num_batches_tracked") && !name.starts_with(architecture.head_prefix)
-        })
+        .filter_map(|(name, tensor)| Some((canonical_name(architecture, &name)?, tensor)))
         .collect();
     let mut values = Vec::with_capacity(architecture.tensors.len());
     for spec in &architecture.tensors {

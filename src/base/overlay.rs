@@ -1,9 +1,11 @@
 //! Writes changed weights into a copy of a safetensors file, leaving
 //! everything else of it as it was.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::{fs, io};
 
+use super::naming::canonical_name;
 use super::{Weights, write_atomically};
 
 /// Copies the safetensors file `from` to `to` with the elements of `weights`
@@ -24,6 +26,9 @@ pub fn overlay_safetensors(from: &Path, weights: &Weights, to: &Path) -> io::Res
         let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(header)?;
         (header, 8 + length)
     };
+    let places: HashMap<String, &serde_json::Value> = (header.iter())
+        .filter_map(|(name, entry)| Some((canonical_name(weights.architecture, name)?, entry)))
+        .collect();
     for (spec, values) in weights.architecture.tensors.iter().zip(&weights.values) {
         let wrong = || {
             damaged(format!(
@@ -31,8 +36,7 @@ pub fn overlay_safetensors(from: &Path, weights: &Weights, to: &Path) -> io::Res
                 spec.name
             ))
         };
-        let name = [spec.name.clone(), format!("module.{}", spec.name)];
-        let entry = name.iter().find_map(|name| header.get(name)).ok_or_else(wrong)?;
+        let entry = places.get(&spec.name).ok_or_else(wrong)?;
         let offset = |index: usize| {
             entry["data_offsets"][index]
                 .as_u64()

@@ -17,6 +17,10 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Base(cli::base::BaseArgs),
+    #[cfg(feature = "server")]
+    Serve(cli::serve::ServeArgs),
+    #[cfg(feature = "server")]
+    Config(cli::config::ConfigArgs),
     Artefact(cli::artefact::ArtefactArgs),
     /// Compute embeddings of pictures (runs `katagami-worker`)
     #[command(disable_help_flag = true)]
@@ -50,6 +54,10 @@ fn main() -> ExitCode {
     };
     match Arguments::parse().command {
         Command::Base(args) => cli::finish(cli::base::run(args)),
+        #[cfg(feature = "server")]
+        Command::Serve(args) => cli::finish(cli::serve::run(&args)),
+        #[cfg(feature = "server")]
+        Command::Config(args) => cli::finish(cli::config::run(&args)),
         Command::Artefact(args) => cli::finish(cli::artefact::run(args)),
         Command::Embed(handed) => hand_over(Some("embed"), handed),
         Command::Train(handed) => hand_over(Some("train"), handed),

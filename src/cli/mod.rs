@@ -6,8 +6,14 @@
 
 pub mod artefact;
 pub mod base;
+#[cfg(feature = "server")]
+pub mod config;
 pub mod exec;
+#[cfg(feature = "server")]
+pub mod offline;
 pub mod printer;
+#[cfg(feature = "server")]
+pub mod serve;
 
 use std::process::ExitCode;
 

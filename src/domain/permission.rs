@@ -164,9 +164,10 @@ impl Actor {
             Role::Device => matches!(action, A::Pull | A::ReportDevice),
             Role::Worker => matches!(action, A::Work),
         };
-        match allowed {
-            true => Ok(()),
-            false => Err(Denied::Forbidden { role: self.role }),
+        if allowed {
+            Ok(())
+        } else {
+            Err(Denied::Forbidden { role: self.role })
         }
     }
 }

@@ -65,6 +65,25 @@ pub enum Kpi {
     FewShot,
 }
 
+impl Kpi {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Probe, Self::Knn, Self::FewShot];
+
+    /// The KPI as one word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+            Self::Knn => "knn",
+            Self::FewShot => "few-shot",
+        }
+    }
+
+    /// The KPI of that word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kpi| kpi.word() == word)
+    }
+}
+
 /// Balanced accuracies of base and mask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LabelledFigures {

@@ -4,6 +4,7 @@
 #[expect(
     missing_docs,
     clippy::all,
+    clippy::allow_attributes,
     clippy::pedantic,
     reason = "generated code; the .proto file documents it"
 )]

@@ -10,8 +10,39 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("base", &["domain"]),
     ("mask", &["domain", "base"]),
     ("evaluate", &["domain"]),
+    ("wire", &["domain", "base"]),
+    ("config", &["domain"]),
+    ("telemetry", &["domain", "config"]),
+    ("catalog", &["domain", "base", "wire"]),
+    ("blobs", &["domain", "catalog"]),
+    ("intake", &["domain", "base", "wire", "catalog", "blobs"]),
+    ("scheduler", &["domain", "wire", "catalog"]),
+    ("release", &["domain", "wire", "catalog", "blobs"]),
+    (
+        "api",
+        &[
+            "domain",
+            "base",
+            "mask",
+            "wire",
+            "config",
+            "telemetry",
+            "catalog",
+            "blobs",
+            "intake",
+            "scheduler",
+            "release",
+        ],
+    ),
+    ("client", &["domain", "wire"]),
+    ("edge", &["domain", "base", "mask", "wire", "client"]),
     ("train", &["domain", "base", "mask"]),
-    ("worker", &["domain", "base", "mask", "evaluate", "train", "cli"]),
+    (
+        "worker",
+        &[
+            "domain", "base", "mask", "evaluate", "wire", "client", "train", "cli",
+        ],
+    ),
 ];
 
 /// What only the executables and `cli` itself may use.

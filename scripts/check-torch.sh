@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Checks what an edge device runs with the reference implementation: the demo
+# leaves a device's file, PyTorch loads it, the digest is recomputed in Python,
+# and both embed the same input.
+source "$(dirname "$0")/lib.sh"
+data=$("$here/data.sh")
+python=$("$here/reference.sh")
+katagami=${CARGO_TARGET_DIR:-target}/release/katagami
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+"$katagami" demo --once --quick --demo-data "$data" --data "$work/server" --json "$work/out.json"
+read -r model digest < <(python3 -c 'import json, sys
+site = json.load(open(sys.argv[1]))["sites"][0]
+print(site["edge_model"], site["weights_digest_edge"])' "$work/out.json")
+images=$(printf '%s\n' "$data"/elpv/images/*.png | head -n 8)
+# shellcheck disable=SC2086 # one argument a picture; the names have no spaces
+"$katagami" embed --base "$model" --size 96 --save-input "$work/input.safetensors" $images >"$work/embeddings.jsonl"
+"$python" "$here/../tests/torch/check.py" "$model" "$digest" "$work/input.safetensors" "$work/embeddings.jsonl"

@@ -1,0 +1,490 @@
+//! Who works on which job: leases, heartbeats, and how an attempt ends.
+//!
+//! The number of an attempt is its fencing token. Every function that takes an
+//! [`AttemptId`] locks the job's row and goes on only if that attempt still has
+//! the job; so whoever was silent for too long can change nothing any more, and
+//! of two calls that would end a job the second finds it ended. A lease that
+//! has run out is lost only when [`reap`] (or [`lease`], which reaps) says so:
+//! until then a late heartbeat revives it.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::attempts::{self, Assignment};
+use super::dialect::{Count, Json, PerDialect, text};
+use super::jobs::changed;
+use super::workers::{self, WorkerCard};
+use super::{CatalogError, Tx, audit, events};
+use crate::domain::job::{JobState, Order, Progress, backoff};
+use crate::domain::report::LossPoint;
+use crate::domain::{AttemptId, Digest, JobId, MaskVersion, SiteName, Timestamp};
+use crate::wire::v1::events::Happening;
+
+/// Points of a live curve.
+const MOST_POINTS: usize = 500;
+/// Lines that one heartbeat may add, and bytes of a line.
+const MOST_LINES: usize = 200;
+const LONGEST_LINE: usize = 2000;
+
+/// What a finished attempt brings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Published {
+    /// The report: a blob that the attempt uploaded.
+    pub report: Digest,
+    /// The mask; `None`: the base itself is best.
+    pub mask: Option<PublishedMask>,
+}
+
+/// A mask that an attempt made and the server checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PublishedMask {
+    /// The artefact: a blob that the attempt uploaded.
+    pub artefact: Digest,
+    /// Its final scores: a blob that the attempt uploaded.
+    pub scores: Digest,
+    /// The digest of the masked weights.
+    pub weights: Digest,
+    /// Weights that it drops.
+    pub flips: u64,
+    /// The gate's verdict in one word.
+    pub verdict: String,
+    /// Why it did not pass.
+    pub reasons: Vec<String>,
+    /// The KPI of the base.
+    pub kpi_base: Option<f64>,
+    /// The KPI of the mask.
+    pub kpi_mask: Option<f64>,
+    /// The paired difference: value, lower, upper.
+    pub kpi_difference: Option<[f64; 3]>,
+}
+
+/// Why an attempt ends without a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Abandoned {
+    /// It failed.
+    Failed {
+        /// One sentence.
+        error: String,
+        /// Whether another attempt might succeed.
+        retry: bool,
+    },
+    /// It obeyed [`Order::Stop`].
+    Cancelled,
+    /// Its worker is shutting down: not a failure, and the job is free at once.
+    Returned,
+}
+
+/// How a job ends.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    state: Option<JobState>,
+    mask: Option<MaskVersion>,
+    report: Option<Digest>,
+    error: Option<String>,
+}
+
+impl End {
+    pub(super) fn cancelled() -> Self {
+        Self {
+            state: Some(JobState::Cancelled),
+            ..Self::default()
+        }
+    }
+
+    fn failed(error: String) -> Self {
+        Self {
+            state: Some(JobState::Failed),
+            error: Some(error),
+            ..Self::default()
+        }
+    }
+
+    fn done(report: Digest, mask: Option<MaskVersion>) -> Self {
+        Self {
+            state: Some(JobState::Done),
+            mask,
+            report: Some(report),
+            error: None,
+        }
+    }
+}
+
+/// A job whose row is locked and whose attempt has it.
+#[derive(sqlx::FromRow)]
+struct Held {
+    id: JobId,
+    site: SiteName,
+    attempt: i64,
+    worker: String,
+    base: Digest,
+    parent: Option<MaskVersion>,
+    reserved_version: MaskVersion,
+    failures: i64,
+    max_attempts: i64,
+    cancel_requested: bool,
+}
+
+impl Held {
+    fn attempt(&self) -> AttemptId {
+        AttemptId {
+            job: self.id,
+            number: self.attempt as u32,
+        }
+    }
+}
+
+macro_rules! held {
+    ($rest:literal, $lock:literal) => {
+        concat!(
+            "SELECT id, site, attempt, COALESCE(worker, '') AS worker, base, parent, reserved_version, failures,
+                max_attempts, cancel_requested FROM job WHERE ",
+            $rest,
+            $lock
+        )
+    };
+}
+
+/// Locks the job of an attempt that has it: the fence.
+async fn fenced(tx: &mut Tx, attempt: AttemptId) -> Result<Held, CatalogError> {
+    const SQL: PerDialect = PerDialect {
+        postgres: held!("id = $1 AND attempt = $2 AND state = 'running'", " FOR UPDATE"),
+        sqlite: held!("id = $1 AND attempt = $2 AND state = 'running'", ""),
+    };
+    let sql = tx.text(SQL);
+    let held: Option<Held> = on!(tx, db => {
+        sqlx::query_as(sql).bind(attempt.job).bind(i64::from(attempt.number)).fetch_optional(db).await?
+    });
+    held.ok_or(CatalogError::LeaseLost { attempt })
+}
+
+/// Gives `worker` the next job for `lease`, and ends attempts whose lease ran out
+/// before. Higher priority goes first, then the site with fewer running jobs,
+/// then the older job.
+pub async fn lease(
+    tx: &mut Tx,
+    worker: &WorkerCard,
+    lease: Duration,
+) -> Result<Option<Assignment>, CatalogError> {
+    // Two servers that lease at once would each count the other's site as idle.
+    const ALONE: PerDialect = PerDialect {
+        postgres: "SELECT 1 FROM (SELECT pg_advisory_xact_lock(7305808870)) AS locked",
+        sqlite: "SELECT 1",
+    };
+    const NEXT: PerDialect = locking!(
+        "SELECT id, loss FROM job WHERE state = 'queued' AND not_before <= $1
+         ORDER BY priority DESC,
+            (SELECT COUNT(*) FROM job AS other WHERE other.site = job.site AND other.state = 'running'),
+            id -- total order: every server agrees
+         LIMIT 1",
+        "FOR UPDATE OF job SKIP LOCKED"
+    );
+    const TAKE: &str =
+        "UPDATE job SET state = 'running', attempt = attempt + 1, worker = $2, leased_until = $3,
+            progress = NULL, loss = $4, started_at = COALESCE(started_at, $5)
+        WHERE id = $1 RETURNING attempt, site";
+    const ATTEMPT: &str =
+        "INSERT INTO attempt (job, number, worker, device, started_at) VALUES ($1, $2, $3, $4, $5)";
+    let (alone, next) = (tx.text(ALONE), tx.text(NEXT));
+    on!(tx, db => { sqlx::query(alone).execute(db).await?; });
+    workers::seen(tx, worker).await?;
+    reap(tx).await?;
+    let now = tx.now().await?;
+    let found: Option<(JobId, Json<Vec<LossPoint>>)> =
+        on!(tx, db => sqlx::query_as(next).bind(now).fetch_optional(db).await?);
+    let Some((job, Json(mut loss))) = found else {
+        return Ok(None);
+    };
+    // The curve goes on where the attempt will: at the newest checkpoint.
+    let newest = attempts::checkpoints(tx, job)
+        .await?
+        .first()
+        .map_or(0, |kept| kept.step);
+    loss.retain(|point| point.step <= newest);
+    let (number, site): (i64, SiteName) = on!(tx, db => {
+        sqlx::query_as(TAKE).bind(job).bind(text(&worker.name)).bind(now.after(lease)).bind(Json(loss)).bind(now)
+            .fetch_one(db).await?
+    });
+    on!(tx, db => {
+        sqlx::query(ATTEMPT).bind(job).bind(number).bind(text(&worker.name)).bind(text(&worker.device)).bind(now)
+            .execute(db).await?;
+    });
+    changed(tx, &site, job, JobState::Running, None);
+    let number = number as u32;
+    Ok(Some(attempts::assignment(tx, AttemptId { job, number }).await?))
+}
+
+/// Says that an attempt lives, for `lease` more, and what it did since.
+pub async fn heartbeat(
+    tx: &mut Tx,
+    attempt: AttemptId,
+    lease: Duration,
+    progress: &Progress,
+    lines: &[String],
+    losses: &[LossPoint],
+) -> Result<Order, CatalogError> {
+    const SQL: &str = "UPDATE job SET leased_until = $2, progress = $3 WHERE id = $1";
+    const LINE: &str = "INSERT INTO job_line (job, attempt, at, line) VALUES ($1, $2, $3, $4)";
+    let held = match fenced(tx, attempt).await {
+        Err(CatalogError::LeaseLost { .. }) => return Ok(Order::LeaseLost),
+        held => held?,
+    };
+    let now = tx.now().await?;
+    on!(tx, db => {
+        sqlx::query(SQL).bind(attempt.job).bind(now.after(lease)).bind(Json(progress)).execute(db).await?;
+    });
+    for line in lines.iter().take(MOST_LINES) {
+        let line: String = text(line).chars().take(LONGEST_LINE).collect();
+        on!(tx, db => {
+            sqlx::query(LINE).bind(attempt.job).bind(i64::from(attempt.number)).bind(now).bind(line)
+                .execute(db).await?;
+        });
+    }
+    draw(tx, attempt.job, losses).await?;
+    changed(tx, &held.site, attempt.job, JobState::Running, Some(*progress));
+    Ok(if held.cancel_requested {
+        Order::Stop
+    } else {
+        Order::Continue
+    })
+}
+
+/// Adds to the live curve, thinned to what a screen can show.
+async fn draw(tx: &mut Tx, job: JobId, losses: &[LossPoint]) -> Result<(), CatalogError> {
+    const LOOK: &str = "SELECT loss FROM job WHERE id = $1";
+    const SQL: &str = "UPDATE job SET loss = $2 WHERE id = $1";
+    // JSON knows no NaN; a diverged loss is not a point of a curve.
+    let mut new: Vec<LossPoint> = losses
+        .iter()
+        .copied()
+        .filter(|point| point.loss.is_finite())
+        .collect();
+    let Some(first) = new.first().map(|point| point.step) else {
+        return Ok(());
+    };
+    let Json(mut loss): Json<Vec<LossPoint>> =
+        on!(tx, db => sqlx::query_scalar(LOOK).bind(job).fetch_one(db).await?);
+    loss.retain(|point| point.step < first);
+    loss.append(&mut new);
+    while loss.len() > MOST_POINTS {
+        let last = loss.len() - 1;
+        let mut at = 0..;
+        // Every second one, and the last: that is where the training is.
+        loss.retain(|_| at.next().is_some_and(|at| at % 2 == 0 || at == last));
+    }
+    on!(tx, db => { sqlx::query(SQL).bind(job).bind(Json(loss)).execute(db).await?; });
+    Ok(())
+}
+
+/// Keeps a checkpoint that the attempt uploaded, and forgets all but the last two.
+pub async fn checkpoint(
+    tx: &mut Tx,
+    attempt: AttemptId,
+    step: u64,
+    digest: &Digest,
+) -> Result<(), CatalogError> {
+    const KEPT: &str = "SELECT COUNT(*) FROM checkpoint WHERE job = $1 AND step = $2 AND digest = $3";
+    const SQL: &str =
+        "INSERT INTO checkpoint (job, attempt, step, digest, created_at) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (job, step) DO UPDATE SET attempt = excluded.attempt, digest = excluded.digest,
+            created_at = excluded.created_at";
+    // By time, not by step: an attempt that found the newest one damaged goes
+    // on from the one before and comes by the same steps again.
+    const FORGET: &str = "DELETE FROM checkpoint WHERE job = $1 AND step NOT IN
+        (SELECT step FROM checkpoint WHERE job = $1 ORDER BY created_at DESC, step DESC LIMIT 2)";
+    const UNNAME: &str = "DELETE FROM attempt_blob WHERE job = $1 AND attempt = $2 AND digest = $3";
+    fenced(tx, attempt).await?;
+    let kept: i64 = on!(tx, db => {
+        sqlx::query_scalar(KEPT).bind(attempt.job).bind(Count(step)).bind(digest).fetch_one(db).await?
+    });
+    if kept > 0 {
+        return Ok(()); // The answer to the first call was lost.
+    }
+    attempts::must_have_uploaded(tx, attempt, digest).await?;
+    let (job, number, now) = (attempt.job, i64::from(attempt.number), tx.now().await?);
+    on!(tx, db => {
+        sqlx::query(SQL).bind(job).bind(number).bind(Count(step)).bind(digest).bind(now).execute(db).await?;
+    });
+    on!(tx, db => { sqlx::query(FORGET).bind(job).execute(db).await?; });
+    on!(tx, db => { sqlx::query(UNNAME).bind(job).bind(number).bind(digest).execute(db).await?; });
+    Ok(())
+}
+
+/// Ends a job with its mask, or with the finding that the base is best. The one
+/// way in which a mask comes to be; [`CatalogError::LeaseLost`] changes nothing.
+/// A job that somebody asked to cancel may still be published: the work is done.
+pub async fn publish(
+    tx: &mut Tx,
+    attempt: AttemptId,
+    published: &Published,
+) -> Result<Option<MaskVersion>, CatalogError> {
+    let held = fenced(tx, attempt).await?;
+    attempts::must_have_uploaded(tx, attempt, &published.report).await?;
+    let by = format!("{} (worker)", held.worker);
+    let version = match &published.mask {
+        Some(mask) => {
+            store(tx, &held, published, mask).await?;
+            Some(held.reserved_version)
+        }
+        None => None,
+    };
+    let ending = version.map_or("no improvement", |_| "published");
+    end_attempt(tx, attempt, ending).await?;
+    end(tx, &held.site, held.id, &End::done(published.report, version)).await?;
+    let (event, verdict) = match &published.mask {
+        Some(mask) => ("mask_published", Some(mask.verdict.as_str())),
+        None => ("no_improvement_found", None),
+    };
+    let details =
+        json!({"attempt": attempt, "mask": version, "verdict": verdict, "report": published.report});
+    audit::record(tx, &by, event, Some(&held.site), details).await?;
+    if let (Some(version), Some(verdict)) = (version, verdict) {
+        let verdict = verdict.to_owned();
+        events::record(
+            tx,
+            Some(&held.site),
+            Happening::MaskPublished { version, verdict },
+        );
+    }
+    Ok(version)
+}
+
+async fn store(
+    tx: &mut Tx,
+    held: &Held,
+    published: &Published,
+    mask: &PublishedMask,
+) -> Result<(), CatalogError> {
+    const SQL: &str =
+        "INSERT INTO mask (site, version, job, base, artefact, bytes, scores, report, weights, parent,
+            flips, verdict, reasons, kpi_base, kpi_mask, kpi_difference, kpi_lower, kpi_upper, created_at)
+        SELECT $1, $2, $3, $4, $5, bytes, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18
+        FROM blob WHERE digest = $5";
+    let attempt = held.attempt();
+    for digest in [&mask.artefact, &mask.scores] {
+        attempts::must_have_uploaded(tx, attempt, digest).await?;
+    }
+    let now = tx.now().await?;
+    let [difference, lower, upper] = mask
+        .kpi_difference
+        .map_or([None; 3], |interval| interval.map(Some));
+    on!(tx, db => {
+        sqlx::query(SQL).bind(&held.site).bind(held.reserved_version).bind(held.id).bind(held.base)
+            .bind(mask.artefact).bind(mask.scores).bind(published.report).bind(mask.weights).bind(held.parent)
+            .bind(Count(mask.flips)).bind(&mask.verdict).bind(Json(&mask.reasons)).bind(mask.kpi_base)
+            .bind(mask.kpi_mask).bind(difference).bind(lower).bind(upper).bind(now).execute(db).await?;
+    });
+    Ok(())
+}
+
+/// Ends an attempt without a result, and says where its job is now.
+pub async fn abandon(tx: &mut Tx, attempt: AttemptId, why: &Abandoned) -> Result<JobState, CatalogError> {
+    let held = fenced(tx, attempt).await?;
+    let ending = match why {
+        Abandoned::Failed { error, .. } => format!("failed: {}", text(error)),
+        Abandoned::Cancelled => "cancelled".to_owned(),
+        Abandoned::Returned => "returned".to_owned(),
+    };
+    end_attempt(tx, attempt, &ending).await?;
+    match why {
+        _ if held.cancel_requested => cancelled(tx, &held).await,
+        Abandoned::Failed { error, retry } => {
+            let failures = held.failures as u32 + 1;
+            if *retry && i64::from(failures) < held.max_attempts {
+                let now = tx.now().await?;
+                requeue(tx, &held, failures, now.after(backoff(failures))).await
+            } else {
+                let failed = End::failed(text(error));
+                end(tx, &held.site, held.id, &failed).await?;
+                Ok(JobState::Failed)
+            }
+        }
+        // Nobody asked it to stop, so somebody else shall go on.
+        Abandoned::Cancelled | Abandoned::Returned => {
+            let now = tx.now().await?;
+            requeue(tx, &held, held.failures as u32, now).await
+        }
+    }
+}
+
+/// Ends attempts whose lease ran out, each as a failure of its job, and says how many.
+pub async fn reap(tx: &mut Tx) -> Result<u64, CatalogError> {
+    const SQL: PerDialect = PerDialect {
+        postgres: held!(
+            "state = 'running' AND leased_until < $1 ORDER BY id",
+            " FOR UPDATE SKIP LOCKED"
+        ),
+        sqlite: held!("state = 'running' AND leased_until < $1 ORDER BY id", ""),
+    };
+    let sql = tx.text(SQL);
+    let now = tx.now().await?;
+    let lost: Vec<Held> = on!(tx, db => sqlx::query_as(sql).bind(now).fetch_all(db).await?);
+    for held in &lost {
+        tracing::warn!(attempt = %held.attempt(), worker = held.worker, "the lease ran out");
+        end_attempt(tx, held.attempt(), "lost").await?;
+        let failures = held.failures as u32 + 1;
+        if held.cancel_requested {
+            cancelled(tx, held).await?;
+        } else if i64::from(failures) < held.max_attempts {
+            // No waiting: it was the worker that failed, and others are there.
+            requeue(tx, held, failures, now).await?;
+        } else {
+            let error = format!(
+                "{failures} attempts failed; the last one was lost: worker `{}` did not answer any more",
+                held.worker
+            );
+            end(tx, &held.site, held.id, &End::failed(error)).await?;
+        }
+    }
+    Ok(lost.len() as u64)
+}
+
+async fn cancelled(tx: &mut Tx, held: &Held) -> Result<JobState, CatalogError> {
+    end(tx, &held.site, held.id, &End::cancelled()).await?;
+    Ok(JobState::Cancelled)
+}
+
+/// Puts a job back into the queue. Its checkpoints stay.
+async fn requeue(
+    tx: &mut Tx,
+    held: &Held,
+    failures: u32,
+    not_before: Timestamp,
+) -> Result<JobState, CatalogError> {
+    const SQL: &str = "UPDATE job SET state = 'queued', failures = $2, not_before = $3, leased_until = NULL,
+        progress = NULL WHERE id = $1";
+    on!(tx, db => {
+        sqlx::query(SQL).bind(held.id).bind(i64::from(failures)).bind(not_before).execute(db).await?;
+    });
+    changed(tx, &held.site, held.id, JobState::Queued, None);
+    Ok(JobState::Queued)
+}
+
+/// Writes how an attempt ended. What it uploaded and nothing else names is free to be collected.
+async fn end_attempt(tx: &mut Tx, attempt: AttemptId, ending: &str) -> Result<(), CatalogError> {
+    const SQL: &str = "UPDATE attempt SET ended_at = $3, ending = $4
+        WHERE job = $1 AND number = $2 AND ended_at IS NULL";
+    const FREE: &str = "DELETE FROM attempt_blob WHERE job = $1 AND attempt = $2";
+    let (job, number, now) = (attempt.job, i64::from(attempt.number), tx.now().await?);
+    on!(tx, db => {
+        sqlx::query(SQL).bind(job).bind(number).bind(now).bind(ending).execute(db).await?;
+    });
+    on!(tx, db => { sqlx::query(FREE).bind(job).bind(number).execute(db).await?; });
+    Ok(())
+}
+
+/// Ends a job whose row is locked, for ever.
+pub(super) async fn end(tx: &mut Tx, site: &SiteName, job: JobId, how: &End) -> Result<(), CatalogError> {
+    const SQL: &str = "UPDATE job SET state = $2, mask = $3, report = $4, error = $5, ended_at = $6,
+        leased_until = NULL WHERE id = $1";
+    const FREE: &str = "DELETE FROM checkpoint WHERE job = $1";
+    let state = how.state.unwrap_or(JobState::Failed);
+    let now = tx.now().await?;
+    on!(tx, db => {
+        sqlx::query(SQL).bind(job).bind(state).bind(how.mask).bind(how.report).bind(&how.error).bind(now)
+            .execute(db).await?;
+    });
+    on!(tx, db => { sqlx::query(FREE).bind(job).execute(db).await?; });
+    changed(tx, site, job, state, None);
+    Ok(())
+}

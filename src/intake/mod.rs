@@ -1,0 +1,3 @@
+//! From upload streams to checked images.
+
+pub mod phash;

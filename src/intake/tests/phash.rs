@@ -1,0 +1,118 @@
+//! What is nearly the same picture has nearly the same hash, what is not has not.
+
+use std::io::Cursor;
+
+use image::codecs::jpeg::JpegEncoder;
+use image::{DynamicImage, ImageReader, Rgb};
+use proptest::prelude::*;
+
+use super::*;
+
+/// A picture of a few soft blobs that a seed places.
+fn picture(seed: u64, width: u32, height: u32) -> RgbImage {
+    let draw = |number: u64| {
+        let mixed = (seed * 1009 + number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f32 / (1 << 24) as f32
+    };
+    RgbImage::from_fn(width, height, |x, y| {
+        let at = |value: u32, edge: u32| (value as f32 + 0.5) / edge as f32;
+        let (x, y) = (at(x, width), at(y, height));
+        let light = (0..8).map(|blob| {
+            let across = x - draw(blob * 4);
+            let down = y - draw(blob * 4 + 1);
+            let size = 0.05 + 0.2 * draw(blob * 4 + 2);
+            160.0 * draw(blob * 4 + 3) * (-(across * across + down * down) / (size * size)).exp()
+        });
+        Rgb([light.sum::<f32>().min(200.0) as u8 + 20; 3])
+    })
+}
+
+fn reencoded(picture: &RgbImage, quality: u8) -> RgbImage {
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, quality).encode_image(picture).unwrap();
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().unwrap();
+    reader.decode().unwrap().to_rgb8()
+}
+
+#[track_caller]
+fn near(one: &RgbImage, other: &RgbImage) {
+    let distance = perceptual_hash(one).distance(perceptual_hash(other));
+    assert!(distance <= PerceptualHash::NEAR, "{distance} bits differ");
+}
+
+#[test]
+fn a_picture_saved_again_as_jpeg_is_near() {
+    for seed in 0..20 {
+        let one = picture(seed, 240, 180);
+        near(&one, &reencoded(&one, 90));
+        near(&one, &reencoded(&one, 60));
+    }
+}
+
+#[test]
+fn a_picture_of_another_size_is_near() {
+    for seed in 0..20 {
+        let one = picture(seed, 240, 180);
+        let other = DynamicImage::from(one.clone()).resize_exact(120, 90, image::imageops::FilterType::Lanczos3);
+        near(&one, &other.to_rgb8());
+    }
+}
+
+#[test]
+fn a_brighter_or_paler_picture_is_near() {
+    for seed in 0..20 {
+        let one = picture(seed, 200, 200);
+        let mut brighter = one.clone();
+        brighter.pixels_mut().for_each(|pixel| pixel.0 = pixel.0.map(|grey| grey + 30));
+        near(&one, &brighter);
+        let mut paler = one.clone();
+        paler.pixels_mut().for_each(|pixel| pixel.0 = pixel.0.map(|grey| grey / 2 + 60));
+        near(&one, &paler);
+    }
+}
+
+#[test]
+fn other_pictures_are_far() {
+    let hashes: Vec<_> = (0..60).map(|seed| perceptual_hash(&picture(seed, 96, 96))).collect();
+    for (index, one) in hashes.iter().enumerate() {
+        for other in &hashes[index + 1..] {
+            assert!(!one.is_near(*other), "{one} {other}");
+        }
+    }
+    let turned = image::imageops::rotate90(&picture(3, 96, 96));
+    assert!(!perceptual_hash(&turned).is_near(hashes[3]));
+}
+
+proptest! {
+    #[test]
+    fn every_size_has_a_hash(width in 1_u32..90, height in 1_u32..90, grey: u8) {
+        let flat = RgbImage::from_pixel(width, height, Rgb([grey; 3]));
+        let _ = perceptual_hash(&flat);
+    }
+}
+
+#[test]
+#[ignore = "experiment"]
+fn elpv() {
+    let home = std::path::Path::new("/root/.cache/katagami/demo-data/elpv/images");
+    let mut hashes = Vec::new();
+    let (mut again, mut small) = ([0; 65], [0; 65]);
+    for entry in std::fs::read_dir(home).unwrap() {
+        let one = image::open(entry.unwrap().path()).unwrap().to_rgb8();
+        let hash = perceptual_hash(&one);
+        again[hash.distance(perceptual_hash(&reencoded(&one, 75))) as usize] += 1;
+        let other = DynamicImage::from(one.clone()).resize_exact(150, 150, image::imageops::FilterType::Triangle);
+        small[hash.distance(perceptual_hash(&other.to_rgb8())) as usize] += 1;
+        hashes.push(hash);
+    }
+    let mut pairs = [0; 65];
+    let mut has = 0;
+    for (i, one) in hashes.iter().enumerate() {
+        let mut least = 64;
+        for (j, other) in hashes.iter().enumerate() {
+            if i != j { pairs[one.distance(*other) as usize] += 1; least = least.min(one.distance(*other)); }
+        }
+        has += u32::from(least <= 4);
+    }
+    println!("again {:?}\nsmall {:?}\npairs {:?}\nwith a near one {has} of {}", &again[..12], &small[..12], &pairs[..20], hashes.len());
+}

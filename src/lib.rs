@@ -14,9 +14,13 @@ pub mod blobs;
 #[cfg(feature = "server")]
 pub mod catalog;
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod domain;
+#[cfg(feature = "edge")]
+pub mod edge;
 pub mod evaluate;
 #[cfg(feature = "server")]
 pub mod intake;

@@ -21,7 +21,14 @@ enum Command {
     Serve(cli::serve::ServeArgs),
     #[cfg(feature = "server")]
     Config(cli::config::ConfigArgs),
+    #[cfg(feature = "client")]
+    #[command(flatten)]
+    Online(cli::online::Online),
     Artefact(cli::artefact::ArtefactArgs),
+    #[cfg(feature = "edge")]
+    Edge(cli::edge::EdgeArgs),
+    #[cfg(all(feature = "server", feature = "edge"))]
+    Demo(cli::demo::DemoArgs),
     /// Compute embeddings of pictures (runs `katagami-worker`)
     #[command(disable_help_flag = true)]
     Embed(Handed),
@@ -58,7 +65,13 @@ fn main() -> ExitCode {
         Command::Serve(args) => cli::finish(cli::serve::run(&args)),
         #[cfg(feature = "server")]
         Command::Config(args) => cli::finish(cli::config::run(&args)),
+        #[cfg(feature = "client")]
+        Command::Online(command) => cli::finish_online(command.run()),
         Command::Artefact(args) => cli::finish(cli::artefact::run(args)),
+        #[cfg(feature = "edge")]
+        Command::Edge(args) => cli::finish(cli::edge::run(args)),
+        #[cfg(all(feature = "server", feature = "edge"))]
+        Command::Demo(args) => cli::finish_online(cli::demo::run(args)),
         Command::Embed(handed) => hand_over(Some("embed"), handed),
         Command::Train(handed) => hand_over(Some("train"), handed),
         Command::Judge(handed) => hand_over(Some("judge"), handed),

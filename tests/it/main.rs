@@ -4,6 +4,8 @@
 mod architecture;
 mod artefact;
 mod base;
+#[cfg(all(feature = "edge", feature = "server"))]
+mod edge;
 #[cfg(feature = "worker")]
 mod embeddings;
 mod executables;

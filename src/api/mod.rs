@@ -8,6 +8,7 @@
 pub mod background;
 pub mod bases;
 pub mod caller;
+pub mod dashboard;
 pub mod error;
 pub mod extract;
 pub mod idempotency;
@@ -47,6 +48,7 @@ pub fn router(app: &App) -> Router {
         .merge(rest::unlimited(document))
         .with_state(app.clone());
     // One port: the workers' protocol and the dashboard are merged here.
+    let rest = rest.merge(dashboard::routes());
     rest.fallback(observe::nothing_here)
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(axum::middleware::from_fn_with_state(app.clone(), observe::layer))

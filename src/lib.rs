@@ -16,15 +16,14 @@ pub mod catalog;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
-pub mod domain;
-pub mod evaluate;
-pub mod killpoint;
+pub mod companion;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod domain;
 pub mod evaluate;
 #[cfg(feature = "server")]
 pub mod intake;
+pub mod killpoint;
 pub mod mask;
 #[cfg(feature = "server")]
 pub mod release;

@@ -29,8 +29,12 @@ fn picture(seed: u64, width: u32, height: u32) -> RgbImage {
 
 fn reencoded(picture: &RgbImage, quality: u8) -> RgbImage {
     let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, quality).encode_image(picture).unwrap();
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().unwrap();
+    JpegEncoder::new_with_quality(&mut bytes, quality)
+        .encode_image(picture)
+        .unwrap();
+    let reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .unwrap();
     reader.decode().unwrap().to_rgb8()
 }
 
@@ -53,7 +57,8 @@ fn a_picture_saved_again_as_jpeg_is_near() {
 fn a_picture_of_another_size_is_near() {
     for seed in 0..20 {
         let one = picture(seed, 240, 180);
-        let other = DynamicImage::from(one.clone()).resize_exact(120, 90, image::imageops::FilterType::Lanczos3);
+        let other =
+            DynamicImage::from(one.clone()).resize_exact(120, 90, image::imageops::FilterType::Lanczos3);
         near(&one, &other.to_rgb8());
     }
 }
@@ -63,17 +68,23 @@ fn a_brighter_or_paler_picture_is_near() {
     for seed in 0..20 {
         let one = picture(seed, 200, 200);
         let mut brighter = one.clone();
-        brighter.pixels_mut().for_each(|pixel| pixel.0 = pixel.0.map(|grey| grey + 30));
+        brighter
+            .pixels_mut()
+            .for_each(|pixel| pixel.0 = pixel.0.map(|grey| grey + 30));
         near(&one, &brighter);
         let mut paler = one.clone();
-        paler.pixels_mut().for_each(|pixel| pixel.0 = pixel.0.map(|grey| grey / 2 + 60));
+        paler
+            .pixels_mut()
+            .for_each(|pixel| pixel.0 = pixel.0.map(|grey| grey / 2 + 60));
         near(&one, &paler);
     }
 }
 
 #[test]
 fn other_pictures_are_far() {
-    let hashes: Vec<_> = (0..60).map(|seed| perceptual_hash(&picture(seed, 96, 96))).collect();
+    let hashes: Vec<_> = (0..60)
+        .map(|seed| perceptual_hash(&picture(seed, 96, 96)))
+        .collect();
     for (index, one) in hashes.iter().enumerate() {
         for other in &hashes[index + 1..] {
             assert!(!one.is_near(*other), "{one} {other}");
@@ -101,7 +112,8 @@ fn elpv() {
         let one = image::open(entry.unwrap().path()).unwrap().to_rgb8();
         let hash = perceptual_hash(&one);
         again[hash.distance(perceptual_hash(&reencoded(&one, 75))) as usize] += 1;
-        let other = DynamicImage::from(one.clone()).resize_exact(150, 150, image::imageops::FilterType::Triangle);
+        let other =
+            DynamicImage::from(one.clone()).resize_exact(150, 150, image::imageops::FilterType::Triangle);
         small[hash.distance(perceptual_hash(&other.to_rgb8())) as usize] += 1;
         hashes.push(hash);
     }
@@ -110,9 +122,18 @@ fn elpv() {
     for (i, one) in hashes.iter().enumerate() {
         let mut least = 64;
         for (j, other) in hashes.iter().enumerate() {
-            if i != j { pairs[one.distance(*other) as usize] += 1; least = least.min(one.distance(*other)); }
+            if i != j {
+                pairs[one.distance(*other) as usize] += 1;
+                least = least.min(one.distance(*other));
+            }
         }
         has += u32::from(least <= 4);
     }
-    println!("again {:?}\nsmall {:?}\npairs {:?}\nwith a near one {has} of {}", &again[..12], &small[..12], &pairs[..20], hashes.len());
+    println!(
+        "again {:?}\nsmall {:?}\npairs {:?}\nwith a near one {has} of {}",
+        &again[..12],
+        &small[..12],
+        &pairs[..20],
+        hashes.len()
+    );
 }

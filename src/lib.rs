@@ -20,6 +20,8 @@ pub mod companion;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod domain;
+#[cfg(feature = "edge")]
+pub mod edge;
 pub mod evaluate;
 #[cfg(feature = "server")]
 pub mod intake;

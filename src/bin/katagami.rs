@@ -22,6 +22,8 @@ enum Command {
     #[cfg(feature = "server")]
     Config(cli::config::ConfigArgs),
     Artefact(cli::artefact::ArtefactArgs),
+    #[cfg(feature = "edge")]
+    Edge(cli::edge::EdgeArgs),
     /// Compute embeddings of pictures (runs `katagami-worker`)
     #[command(disable_help_flag = true)]
     Embed(Handed),
@@ -59,6 +61,8 @@ fn main() -> ExitCode {
         #[cfg(feature = "server")]
         Command::Config(args) => cli::finish(cli::config::run(&args)),
         Command::Artefact(args) => cli::finish(cli::artefact::run(args)),
+        #[cfg(feature = "edge")]
+        Command::Edge(args) => cli::finish(cli::edge::run(args)),
         Command::Embed(handed) => hand_over(Some("embed"), handed),
         Command::Train(handed) => hand_over(Some("train"), handed),
         Command::Judge(handed) => hand_over(Some("judge"), handed),

@@ -8,6 +8,8 @@ pub mod artefact;
 pub mod base;
 #[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "edge")]
+pub mod edge;
 pub mod exec;
 #[cfg(feature = "server")]
 pub mod offline;

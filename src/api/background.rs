@@ -21,7 +21,8 @@ const MARGIN: Duration = Duration::from_secs(120);
 pub async fn spawn(app: &App) -> Result<(), CatalogError> {
     let seen = app.pointers.load(&app.catalog).await?;
     app.tasks.spawn(refresh(app.clone(), seen));
-    app.tasks.spawn(repeat(app.clone(), app.config.scheduler.reap_every, "reap", reap));
+    app.tasks
+        .spawn(repeat(app.clone(), app.config.scheduler.reap_every, "reap", reap));
     app.tasks.spawn(repeat(app.clone(), SWEEP, "collect", collect));
     app.tasks.spawn(repeat(app.clone(), SWEEP, "sweep", sweep));
     Ok(())
@@ -71,7 +72,10 @@ where
 }
 
 async fn reap(app: App) -> Result<(), String> {
-    scheduler::reap_once(&app.catalog).await.map(drop).map_err(|error| error.to_string())
+    scheduler::reap_once(&app.catalog)
+        .await
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 async fn collect(app: App) -> Result<(), String> {

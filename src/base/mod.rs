@@ -7,8 +7,8 @@
 pub mod architecture;
 mod checkpoint;
 pub mod import;
-mod naming;
 mod jpeg;
+mod naming;
 mod overlay;
 mod pickle;
 pub mod preprocessing;

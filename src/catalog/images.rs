@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 
-use super::dialect::{Count, Json};
+use super::dialect::{Count, Json, text};
 use super::{CatalogError, Tx, audit, blobs, events, paging, sites};
 use crate::domain::image::{Caption, Metadata, PerceptualHash};
 use crate::domain::snapshot::ImageFilter;
@@ -120,7 +120,7 @@ pub async fn insert(tx: &mut Tx, site: &SiteName, image: &NewImage) -> Result<In
     blobs::hold(tx, &image.digest).await?;
     let now = tx.now().await?;
     let inserted = on!(tx, db => {
-        sqlx::query(SQL).bind(site).bind(image.digest).bind(&image.name).bind(&image.media_type)
+        sqlx::query(SQL).bind(site).bind(image.digest).bind(text(&image.name)).bind(&image.media_type)
             .bind(i64::from(image.width)).bind(i64::from(image.height)).bind(Count(image.bytes))
             .bind(image.phash).bind(Json(&image.metadata)).bind(image.captured_at).bind(now)
             .execute(db).await.map(|done| done.rows_affected())
@@ -136,7 +136,7 @@ pub async fn insert(tx: &mut Tx, site: &SiteName, image: &NewImage) -> Result<In
         Inserted::New
     } else {
         let revived = on!(tx, db => {
-            sqlx::query(REVIVE).bind(site).bind(image.digest).bind(&image.name).bind(Json(&image.metadata))
+            sqlx::query(REVIVE).bind(site).bind(image.digest).bind(text(&image.name)).bind(Json(&image.metadata))
                 .bind(image.captured_at).bind(now).execute(db).await?.rows_affected()
         });
         if revived == 0 {

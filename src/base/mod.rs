@@ -7,6 +7,7 @@
 pub mod architecture;
 mod checkpoint;
 pub mod import;
+mod jpeg;
 mod naming;
 mod overlay;
 mod pickle;

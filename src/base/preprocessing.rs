@@ -9,9 +9,10 @@ use std::io::Cursor;
 use fast_image_resize::images::Image;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
 use serde::{Deserialize, Serialize};
 
+use super::jpeg;
 use crate::domain::{Digest, ErrorKind, Problem};
 
 /// How pictures become network input. In the base's manifest; its digest is in every mask.
@@ -221,41 +222,100 @@ fn resample(picture: &RgbImage, width: u32, height: u32, options: &ResizeOptions
     RgbImage::from_raw(width, height, resized.into_vec()).expect("the buffer was made for this size")
 }
 
-/// Decodes a picture to upright RGB: EXIF orientation applied, alpha over
-/// black, palette and CMYK converted, more than 8 bits scaled by `depth`.
-pub fn decode(bytes: &[u8], depth: BitDepth, limits: &DecodeLimits) -> Result<RgbImage, PictureError> {
-    let failed = |error: ImageError| match error {
-        ImageError::Limits(_) => PictureError::TooLarge(*limits),
-        ImageError::Unsupported(_) => PictureError::UnknownFormat,
-        other => PictureError::Damaged(other.to_string().chars().take(120).collect()),
+/// What a picture says of itself before it is decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    /// Its media type, by its content.
+    pub media_type: &'static str,
+    /// Width in pixels, as stored.
+    pub width: u32,
+    /// Height in pixels, as stored.
+    pub height: u32,
+    /// About how many bytes [`decode`] takes up at most.
+    pub working_bytes: u64,
+}
+
+/// Measures a picture without decoding it.
+pub fn measure(bytes: &[u8], limits: &DecodeLimits) -> Result<Measured, PictureError> {
+    let (format, decoder) = opened(bytes, limits)?;
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    let colour = decoder.color_type();
+    let flattened = match is_plain(colour) {
+        true => 3,
+        false => 8 + 3,
     };
+    // A decoder keeps a copy of a JPEG's file, and its coefficients if it is progressive.
+    let native = decoder.total_bytes();
+    Ok(Measured {
+        media_type: format.to_mime_type(),
+        width,
+        height,
+        working_bytes: 2 * bytes.len() as u64 + 2 * native + pixels * flattened,
+    })
+}
+
+fn opened<'a>(
+    bytes: &'a [u8],
+    limits: &DecodeLimits,
+) -> Result<(ImageFormat, impl ImageDecoder + use<'a>), PictureError> {
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|_| PictureError::UnknownFormat)?;
+    let format = reader.format().ok_or(PictureError::UnknownFormat)?;
     let mut allowed = image::Limits::default();
     allowed.max_image_width = Some(limits.edge);
     allowed.max_image_height = Some(limits.edge);
     allowed.max_alloc = Some(limits.bytes);
     reader.limits(allowed);
-    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let decoder = reader.into_decoder().map_err(|error| failed(error, limits))?;
     if decoder.total_bytes() > limits.bytes {
         return Err(PictureError::TooLarge(*limits));
     }
+    Ok((format, decoder))
+}
+
+fn failed(error: ImageError, limits: &DecodeLimits) -> PictureError {
+    match error {
+        ImageError::Limits(_) => PictureError::TooLarge(*limits),
+        ImageError::Unsupported(_) => PictureError::UnknownFormat,
+        other => PictureError::Damaged(other.to_string().chars().take(120).collect()),
+    }
+}
+
+/// Decodes a picture to upright RGB: EXIF orientation applied, alpha over
+/// black, palette and CMYK converted, more than 8 bits scaled by `depth`.
+pub fn decode(bytes: &[u8], depth: BitDepth, limits: &DecodeLimits) -> Result<RgbImage, PictureError> {
+    let (format, mut decoder) = opened(bytes, limits)?;
+    if format == ImageFormat::Jpeg && !jpeg::is_whole(bytes) {
+        return Err(PictureError::Damaged(
+            "the file ends before the picture does".to_owned(),
+        ));
+    }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    picture.apply_orientation(orientation);
-    Ok(flatten(&picture, depth))
+    let picture = DynamicImage::from_decoder(decoder).map_err(|error| failed(error, limits))?;
+    let mut picture = flatten(picture, depth);
+    // Flat pixels are the fewest bytes to turn.
+    if orientation != Orientation::NoTransforms {
+        let mut turned = DynamicImage::from(picture);
+        turned.apply_orientation(orientation);
+        picture = turned.into_rgb8();
+    }
+    Ok(picture)
+}
+
+/// Whether a decoder's pixels are 8 bits a colour without transparency.
+fn is_plain(colour: image::ColorType) -> bool {
+    colour.bytes_per_pixel() / colour.channel_count() == 1 && !colour.has_alpha()
 }
 
 /// 8-bit RGB of whatever a decoder gave.
-fn flatten(picture: &DynamicImage, depth: BitDepth) -> RgbImage {
-    if picture.color().bytes_per_pixel() / picture.color().channel_count() == 1
-        && !picture.color().has_alpha()
-    {
-        return picture.to_rgb8();
+fn flatten(picture: DynamicImage, depth: BitDepth) -> RgbImage {
+    if is_plain(picture.color()) {
+        return picture.into_rgb8();
     }
-    let wide = picture.to_rgba16();
     let deep = picture.color().bytes_per_pixel() / picture.color().channel_count() > 1;
+    let wide = picture.into_rgba16();
     let brightest = wide
         .pixels()
         .flat_map(|pixel| [pixel[0], pixel[1], pixel[2]])

@@ -9,6 +9,7 @@
 //! commits, then puts the bytes, then commits the row that names it. In any
 //! other order the collector can take the bytes away in between.
 
+pub mod collect;
 mod error;
 mod key;
 mod location;

@@ -198,9 +198,10 @@ pub async fn must_hold(tx: &mut Tx, attempt: AttemptId) -> Result<(), CatalogErr
     let holds = on!(tx, db => {
         sqlx::query(sql).bind(attempt.job).bind(number).fetch_optional(db).await?.is_some()
     });
-    match holds {
-        true => Ok(()),
-        false => Err(CatalogError::LeaseLost { attempt }),
+    if holds {
+        Ok(())
+    } else {
+        Err(CatalogError::LeaseLost { attempt })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::dialect::Json;
+use super::dialect::{Json, text};
 use super::{CatalogError, Tx, paging};
 use crate::domain::{SiteName, Timestamp};
 use crate::wire::v1::page::{Page, PageQuery};
@@ -44,7 +44,7 @@ pub async fn record(
     const SQL: &str = "INSERT INTO audit (at, actor, event, site, details) VALUES ($1, $2, $3, $4, $5)";
     let now = tx.now().await?;
     on!(tx, db => {
-        sqlx::query(SQL).bind(now).bind(by).bind(event).bind(site).bind(Json(details)).execute(db).await?;
+        sqlx::query(SQL).bind(now).bind(text(by)).bind(event).bind(site).bind(Json(details)).execute(db).await?;
     });
     Ok(())
 }

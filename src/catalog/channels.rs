@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::dialect::{Count, PerDialect};
+use super::dialect::{Count, PerDialect, text};
 use super::{CatalogError, Tx, audit, events, paging, sites};
 use crate::domain::channel;
 use crate::domain::{ChannelName, Digest, MaskVersion, SiteName, Timestamp};
@@ -174,7 +174,7 @@ pub async fn put(
     }
     on!(tx, db => {
         sqlx::query(MOVE).bind(site).bind(name).bind(Count(before.revision + 1)).bind(before.mask)
-            .bind(after.mask).bind(why.overrides).bind(&why.reason).bind(by).bind(now).execute(db).await?;
+            .bind(after.mask).bind(why.overrides).bind(why.reason.as_deref().map(text)).bind(by).bind(now).execute(db).await?;
     });
     let details = json!({
         "channel": name, "from": before.mask, "to": after.mask, "override": why.overrides, "reason": why.reason,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::dialect::Json;
+use super::dialect::{Json, text};
 use super::{CatalogError, Tx, audit, events, paging, sites};
 use crate::domain::{ChannelName, DeviceId, SiteName, Timestamp};
 use crate::wire::v1::devices::{Device, DeviceStatus, NewDevice};
@@ -54,7 +54,7 @@ pub async fn enrol(tx: &mut Tx, site: &SiteName, new: &NewDevice, by: &str) -> R
     let (id, now) = (DeviceId::generate(), tx.now().await?);
     let channel = new.channel.as_ref().map_or(STABLE, ChannelName::as_str);
     let made = on!(tx, db => {
-        sqlx::query(SQL).bind(id).bind(site).bind(&new.name).bind(channel).bind(now).execute(db).await?
+        sqlx::query(SQL).bind(id).bind(site).bind(text(&new.name)).bind(channel).bind(now).execute(db).await?
             .rows_affected()
     });
     if made == 0 {

@@ -157,7 +157,7 @@ impl CatalogError {
     pub(super) fn is_orphan(error: &sqlx::Error) -> bool {
         error
             .as_database_error()
-            .is_some_and(|error| error.is_foreign_key_violation())
+            .is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation)
     }
 }
 
@@ -200,9 +200,8 @@ impl Problem for CatalogError {
             | Self::BlobGone { .. } => ErrorKind::Conflict,
             Self::ChannelMoved { .. } => ErrorKind::PreconditionFailed,
             Self::InvalidCursor { .. } => ErrorKind::Invalid,
-            Self::Migration(_) => ErrorKind::Internal,
             Self::Database(error) if is_passing(error) => ErrorKind::Unavailable,
-            Self::Database(_) => ErrorKind::Internal,
+            Self::Migration(_) | Self::Database(_) => ErrorKind::Internal,
         }
     }
 

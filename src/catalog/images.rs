@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 
-use super::dialect::{Count, Json};
+use super::dialect::{Count, Json, text};
 use super::{CatalogError, Tx, audit, blobs, events, paging, sites};
-use crate::domain::image::{Metadata, PerceptualHash};
+use crate::domain::image::{Caption, Metadata, PerceptualHash};
 use crate::domain::snapshot::ImageFilter;
 use crate::domain::{Digest, SiteName, Timestamp};
 use crate::wire::v1::events::Happening;
@@ -120,7 +120,7 @@ pub async fn insert(tx: &mut Tx, site: &SiteName, image: &NewImage) -> Result<In
     blobs::hold(tx, &image.digest).await?;
     let now = tx.now().await?;
     let inserted = on!(tx, db => {
-        sqlx::query(SQL).bind(site).bind(image.digest).bind(&image.name).bind(&image.media_type)
+        sqlx::query(SQL).bind(site).bind(image.digest).bind(text(&image.name)).bind(&image.media_type)
             .bind(i64::from(image.width)).bind(i64::from(image.height)).bind(Count(image.bytes))
             .bind(image.phash).bind(Json(&image.metadata)).bind(image.captured_at).bind(now)
             .execute(db).await.map(|done| done.rows_affected())
@@ -136,7 +136,7 @@ pub async fn insert(tx: &mut Tx, site: &SiteName, image: &NewImage) -> Result<In
         Inserted::New
     } else {
         let revived = on!(tx, db => {
-            sqlx::query(REVIVE).bind(site).bind(image.digest).bind(&image.name).bind(Json(&image.metadata))
+            sqlx::query(REVIVE).bind(site).bind(image.digest).bind(text(&image.name)).bind(Json(&image.metadata))
                 .bind(image.captured_at).bind(now).execute(db).await?.rows_affected()
         });
         if revived == 0 {
@@ -144,18 +144,43 @@ pub async fn insert(tx: &mut Tx, site: &SiteName, image: &NewImage) -> Result<In
         }
         Inserted::Revived
     };
-    index_metadata(tx, site, image).await?;
+    index_metadata(tx, site, &image.digest, &image.metadata).await?;
     Ok(became)
 }
 
+/// Adds what the factory says of an image that came without it, and answers
+/// whether it did: what was said first stays. Records nothing, as [`insert`].
+pub async fn describe(
+    tx: &mut Tx,
+    site: &SiteName,
+    image: &Digest,
+    caption: &Caption,
+) -> Result<bool, CatalogError> {
+    const SQL: &str = "UPDATE image SET metadata = $3, captured_at = $4 WHERE site = $1 AND digest = $2
+        AND deleted_at IS NULL AND metadata = '{}' AND captured_at IS NULL";
+    let described = on!(tx, db => {
+        sqlx::query(SQL).bind(site).bind(image).bind(Json(&caption.metadata)).bind(caption.captured_at)
+            .execute(db).await?.rows_affected()
+    });
+    if described > 0 {
+        index_metadata(tx, site, image, &caption.metadata).await?;
+    }
+    Ok(described > 0)
+}
+
 /// Makes an image's metadata searchable.
-async fn index_metadata(tx: &mut Tx, site: &SiteName, image: &NewImage) -> Result<(), CatalogError> {
+async fn index_metadata(
+    tx: &mut Tx,
+    site: &SiteName,
+    image: &Digest,
+    metadata: &Metadata,
+) -> Result<(), CatalogError> {
     const CLEAR: &str = "DELETE FROM image_metadata WHERE site = $1 AND digest = $2";
     const SQL: &str = "INSERT INTO image_metadata (site, digest, name, value) VALUES ($1, $2, $3, $4)";
-    on!(tx, db => { sqlx::query(CLEAR).bind(site).bind(image.digest).execute(db).await?; });
-    for (name, value) in image.metadata.pairs() {
+    on!(tx, db => { sqlx::query(CLEAR).bind(site).bind(image).execute(db).await?; });
+    for (name, value) in metadata.pairs() {
         on!(tx, db => {
-            sqlx::query(SQL).bind(site).bind(image.digest).bind(name).bind(value).execute(db).await?;
+            sqlx::query(SQL).bind(site).bind(image).bind(name).bind(value).execute(db).await?;
         });
     }
     Ok(())

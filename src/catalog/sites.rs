@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::dialect::{Count, Json, PerDialect};
+use super::dialect::{Count, Json, PerDialect, text};
 use super::{CatalogError, Tx, audit, events, paging};
 use crate::domain::gate::GateSettings;
 use crate::domain::report::Kpi;
@@ -64,7 +64,7 @@ pub async fn create(tx: &mut Tx, site: &NewSite, by: &str) -> Result<Site, Catal
     let now = tx.now().await?;
     let title = site.title.clone().unwrap_or_else(|| site.name.to_string());
     let made = on!(tx, db => {
-        sqlx::query(SQL).bind(&site.name).bind(title).bind(site.kpi).bind(Json(site.gate)).bind(now)
+        sqlx::query(SQL).bind(&site.name).bind(text(&title)).bind(site.kpi).bind(Json(site.gate)).bind(now)
             .execute(db).await?.rows_affected()
     });
     if made == 0 {
@@ -114,7 +114,7 @@ pub async fn update(
     const SQL: &str = "UPDATE site SET title = COALESCE($2, title), kpi = COALESCE($3, kpi),
         gate = COALESCE($4, gate) WHERE name = $1";
     let changed = on!(tx, db => {
-        sqlx::query(SQL).bind(site).bind(&change.title).bind(change.kpi).bind(change.gate.map(Json))
+        sqlx::query(SQL).bind(site).bind(change.title.as_deref().map(text)).bind(change.kpi).bind(change.gate.map(Json))
             .execute(db).await?.rows_affected()
     });
     if changed == 0 {
@@ -132,8 +132,9 @@ pub(super) async fn lock(tx: &mut Tx, site: &SiteName) -> Result<(), CatalogErro
     const SQL: PerDialect = locking!("SELECT 1 FROM site WHERE name = $1", "FOR NO KEY UPDATE");
     let sql = tx.text(SQL);
     let found = on!(tx, db => sqlx::query(sql).bind(site).fetch_optional(db).await?.is_some());
-    match found {
-        true => Ok(()),
-        false => Err(CatalogError::NoSuchSite { site: site.clone() }),
+    if found {
+        Ok(())
+    } else {
+        Err(CatalogError::NoSuchSite { site: site.clone() })
     }
 }

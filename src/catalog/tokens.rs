@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::dialect::text;
 use super::{CatalogError, Tx, audit};
 use crate::domain::permission::{Actor, Role};
 use crate::domain::{DeviceId, Digest, SiteName, Timestamp, TokenId};
@@ -80,7 +81,7 @@ pub async fn issue(tx: &mut Tx, new: &NewCredential, hash: &Digest, by: &str) ->
         revoked_at: None,
     };
     on!(tx, db => {
-        sqlx::query(SQL).bind(token.id).bind(hash).bind(&token.name).bind(token.role).bind(&token.site)
+        sqlx::query(SQL).bind(token.id).bind(hash).bind(text(&token.name)).bind(token.role).bind(&token.site)
             .bind(token.device).bind(token.created_at).bind(token.expires_at).execute(db).await?;
     });
     audit::record(tx, by, "token_issued", new.site.as_ref(), json!(token)).await?;

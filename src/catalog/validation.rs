@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::dialect::Count;
+use super::dialect::{Count, text};
 use super::{CatalogError, Tx, audit, blobs, events, paging, sites};
 use crate::domain::image::PerceptualHash;
 use crate::domain::{Digest, SiteName, Split, Timestamp, ValidationVersion};
@@ -53,7 +53,7 @@ pub async fn create(
     for image in images {
         blobs::hold(tx, &image.digest).await?;
         on!(tx, db => {
-            sqlx::query(IMAGE).bind(site).bind(version).bind(image.digest).bind(&image.name).bind(&image.class)
+            sqlx::query(IMAGE).bind(site).bind(version).bind(image.digest).bind(text(&image.name)).bind(text(&image.class))
                 .bind(image.split).bind(Count(image.bytes)).bind(image.phash).execute(db).await?;
         });
     }

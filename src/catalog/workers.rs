@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::dialect::Count;
+use super::dialect::{Count, text};
 use super::{CatalogError, Tx};
 use crate::domain::{JobId, Timestamp};
 use crate::wire::v1::workers::Worker;
@@ -50,8 +50,8 @@ pub async fn seen(tx: &mut Tx, worker: &WorkerCard) -> Result<(), CatalogError> 
             memory_bytes = excluded.memory_bytes, version = excluded.version, last_seen_at = excluded.last_seen_at";
     let now = tx.now().await?;
     on!(tx, db => {
-        sqlx::query(SQL).bind(&worker.name).bind(&worker.device).bind(Count(worker.memory_bytes))
-            .bind(&worker.version).bind(now).execute(db).await?;
+        sqlx::query(SQL).bind(text(&worker.name)).bind(text(&worker.device)).bind(Count(worker.memory_bytes))
+            .bind(text(&worker.version)).bind(now).execute(db).await?;
     });
     Ok(())
 }

@@ -1,3 +1,117 @@
-//! From upload streams to checked images.
+//! From upload streams to checked images, labelled sets and snapshots.
+//!
+//! The unit of atomicity is one file: it is decoded whole before anything is
+//! stored, then its blob is touched, put, and named by a row. What was stored
+//! before an upload broke off stays; sent again, it is a duplicate, and is
+//! found so without decoding it again. Files pass one by one, so memory does
+//! not grow with the length of an upload.
+//!
+//! ```text
+//! archive.rs   a tar as files, or why an entry is none
+//! submit.rs    files → decoded on all cores, in order → stored in batches
+//! check.rs     is it a picture? what does it look like?
+//! ```
 
-pub mod phash;
+mod archive;
+mod check;
+mod error;
+mod health;
+mod phash;
+mod sidecars;
+mod snapshot;
+mod submit;
+mod upload;
+mod validation;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+pub use error::{IntakeError, Rejection};
+pub use health::submission;
+pub use phash::perceptual_hash;
+pub use snapshot::snapshot;
+pub use submit::{Content, Incoming, submit};
+pub use upload::{image, read, tar};
+pub use validation::validation;
+
+use crate::blobs::Blobs;
+use crate::catalog::Catalog;
+
+/// Most bytes of files that wait to be decoded and stored, of all uploads together.
+const WAITING: usize = 64 << 20;
+/// Most bytes that pictures take up while they are decoded, all together.
+const DECODING: usize = 128 << 20;
+
+/// What submitted files may be like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IntakeLimits {
+    /// Most bytes of a file.
+    pub file_bytes: u64,
+    /// Most pixels of a picture.
+    pub pixels: u64,
+    /// Most entries of an upload.
+    pub entries: u64,
+    /// Pictures decoded at once.
+    pub decoders: usize,
+}
+
+impl Default for IntakeLimits {
+    /// 64 MiB, 100 megapixels, 100,000 entries, as many decoders as cores.
+    fn default() -> Self {
+        Self {
+            file_bytes: 64 << 20,
+            pixels: 100_000_000,
+            entries: 100_000,
+            decoders: std::thread::available_parallelism().map_or(2, usize::from),
+        }
+    }
+}
+
+/// What takes in files. Cheap to clone; clones share their bounds on memory,
+/// so make it once.
+#[derive(Clone)]
+pub struct Intake {
+    catalog: Catalog,
+    blobs: Blobs,
+    limits: IntakeLimits,
+    room: Arc<Room>,
+}
+
+/// What bounds memory, whoever uploads how much.
+struct Room {
+    /// KiB of files that wait. Taken once a file is read, so that a slow sender holds none.
+    waiting: Arc<Semaphore>,
+    /// KiB of pictures that are decoded.
+    decoding: Semaphore,
+    /// Threads that decode.
+    decoders: Semaphore,
+}
+
+impl Intake {
+    /// Takes files into `catalog` and `blobs`.
+    pub fn new(catalog: Catalog, blobs: Blobs, limits: IntakeLimits) -> Self {
+        let room = Room {
+            waiting: Arc::new(Semaphore::new(WAITING >> 10)),
+            decoding: Semaphore::new(DECODING >> 10),
+            decoders: Semaphore::new(limits.decoders.max(1)),
+        };
+        Self {
+            catalog,
+            blobs,
+            limits,
+            room: Arc::new(room),
+        }
+    }
+
+    /// What files may be like.
+    pub const fn limits(&self) -> &IntakeLimits {
+        &self.limits
+    }
+}
+
+/// KiB of `bytes`, but never more than the whole of a bound: what is larger goes alone.
+fn kib(bytes: u64, bound: usize) -> u32 {
+    let kib = usize::try_from(bytes.div_ceil(1024)).unwrap_or(usize::MAX);
+    kib.min(bound >> 10) as u32
+}

@@ -32,19 +32,28 @@ pub fn perceptual_hash(picture: &RgbImage) -> PerceptualHash {
     let rows: [[f32; EDGE]; WAVES] = std::array::from_fn(|wave| {
         std::array::from_fn(|y| {
             let row = &greys[y * EDGE..(y + 1) * EDGE];
-            row.iter().zip(&COSINES[wave]).map(|(grey, cosine)| grey * cosine).sum()
+            row.iter()
+                .zip(&COSINES[wave])
+                .map(|(grey, cosine)| grey * cosine)
+                .sum()
         })
     });
     let mut waves = [0.0_f32; WAVES * WAVES];
     for (index, value) in waves.iter_mut().enumerate().skip(1) {
         let (x, y) = (index % WAVES, index / WAVES);
-        *value = rows[x].iter().zip(&COSINES[y]).map(|(row, cosine)| row * cosine).sum();
+        *value = rows[x]
+            .iter()
+            .zip(&COSINES[y])
+            .map(|(row, cosine)| row * cosine)
+            .sum();
     }
     let mut sorted = waves;
     sorted[1..].sort_unstable_by(f32::total_cmp);
     let median = sorted[WAVES * WAVES / 2];
     let bits = waves.iter().enumerate().skip(1);
-    PerceptualHash(bits.fold(0, |bits, (index, wave)| bits | (u64::from(*wave > median) << index)))
+    PerceptualHash(bits.fold(0, |bits, (index, wave)| {
+        bits | (u64::from(*wave > median) << index)
+    }))
 }
 
 /// The greys of a picture shrunk to `EDGE` × `EDGE`.
@@ -54,7 +63,9 @@ fn greys(picture: &RgbImage) -> Vec<f32> {
         .expect("an RGB image has three bytes a pixel");
     let mut small = Image::new(edge, edge, PixelType::U8x3);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize(&source, &mut small, &options).expect("both images have the same pixel type");
+    Resizer::new()
+        .resize(&source, &mut small, &options)
+        .expect("both images have the same pixel type");
     let grey = |pixel: &[u8]| {
         0.299 * f32::from(pixel[0]) + 0.587 * f32::from(pixel[1]) + 0.114 * f32::from(pixel[2])
     };

@@ -3,10 +3,25 @@
 
 mod architecture;
 mod artefact;
+#[cfg(feature = "server")]
+#[path = "../support/backend.rs"]
+mod backend;
 mod base;
+#[cfg(feature = "server")]
+mod blobs;
+#[cfg(feature = "server")]
+mod catalog;
 #[cfg(feature = "worker")]
 mod embeddings;
 mod executables;
+#[cfg(feature = "server")]
+mod intake;
+#[cfg(feature = "server")]
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[cfg(feature = "server")]
+#[path = "../support/s3.rs"]
+mod store;
 mod support;
 #[cfg(feature = "worker")]
 mod worker;

@@ -29,8 +29,12 @@ fn picture(seed: u64, width: u32, height: u32) -> RgbImage {
 
 fn reencoded(picture: &RgbImage, quality: u8) -> RgbImage {
     let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, quality).encode_image(picture).unwrap();
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().unwrap();
+    JpegEncoder::new_with_quality(&mut bytes, quality)
+        .encode_image(picture)
+        .unwrap();
+    let reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .unwrap();
     reader.decode().unwrap().to_rgb8()
 }
 
@@ -53,7 +57,8 @@ fn a_picture_saved_again_as_jpeg_is_near() {
 fn a_picture_of_another_size_is_near() {
     for seed in 0..20 {
         let one = picture(seed, 240, 180);
-        let other = DynamicImage::from(one.clone()).resize_exact(120, 90, image::imageops::FilterType::Lanczos3);
+        let other =
+            DynamicImage::from(one.clone()).resize_exact(120, 90, image::imageops::FilterType::Lanczos3);
         near(&one, &other.to_rgb8());
     }
 }
@@ -63,17 +68,23 @@ fn a_brighter_or_paler_picture_is_near() {
     for seed in 0..20 {
         let one = picture(seed, 200, 200);
         let mut brighter = one.clone();
-        brighter.pixels_mut().for_each(|pixel| pixel.0 = pixel.0.map(|grey| grey + 30));
+        brighter
+            .pixels_mut()
+            .for_each(|pixel| pixel.0 = pixel.0.map(|grey| grey + 30));
         near(&one, &brighter);
         let mut paler = one.clone();
-        paler.pixels_mut().for_each(|pixel| pixel.0 = pixel.0.map(|grey| grey / 2 + 60));
+        paler
+            .pixels_mut()
+            .for_each(|pixel| pixel.0 = pixel.0.map(|grey| grey / 2 + 60));
         near(&one, &paler);
     }
 }
 
 #[test]
 fn other_pictures_are_far() {
-    let hashes: Vec<_> = (0..60).map(|seed| perceptual_hash(&picture(seed, 96, 96))).collect();
+    let hashes: Vec<_> = (0..60)
+        .map(|seed| perceptual_hash(&picture(seed, 96, 96)))
+        .collect();
     for (index, one) in hashes.iter().enumerate() {
         for other in &hashes[index + 1..] {
             assert!(!one.is_near(*other), "{one} {other}");
@@ -91,28 +102,106 @@ proptest! {
     }
 }
 
+fn variant(picture: &RgbImage, waves: &[(usize, usize)], sign: bool) -> PerceptualHash {
+    let greys = greys(picture);
+    let cos =
+        |wave: usize, pixel: usize| (PI * wave as f32 * (2 * pixel + 1) as f32 / (2 * EDGE) as f32).cos();
+    let most = 16;
+    let rows: Vec<Vec<f32>> = (0..most)
+        .map(|wave| {
+            (0..EDGE)
+                .map(|y| (0..EDGE).map(|x| greys[y * EDGE + x] * cos(wave, x)).sum())
+                .collect()
+        })
+        .collect();
+    let values: Vec<f32> = waves
+        .iter()
+        .map(|&(x, y)| (0..EDGE).map(|at| rows[x][at] * cos(y, at)).sum())
+        .collect();
+    let mut sorted = values.clone();
+    sorted.sort_unstable_by(f32::total_cmp);
+    let median = if sign {
+        0.0
+    } else {
+        (sorted[31] + sorted[32]) / 2.0
+    };
+    PerceptualHash(values.iter().enumerate().fold(0, |bits, (index, wave)| {
+        bits | (u64::from(*wave > median) << index)
+    }))
+}
+
 #[test]
 #[ignore = "experiment"]
 fn elpv() {
+    let square = |from: usize| -> Vec<(usize, usize)> {
+        (from..from + 8)
+            .flat_map(|y| (from..from + 8).map(move |x| (x, y)))
+            .collect()
+    };
+    let band: Vec<(usize, usize)> = (0..12)
+        .flat_map(|y| (0..12).map(move |x| (x, y)))
+        .filter(|(x, y)| x + y >= 2 && x + y <= 11)
+        .take(64)
+        .collect();
+    let odd: Vec<(usize, usize)> = (0..16)
+        .flat_map(|y| (0..16).map(move |x| (x, y)))
+        .filter(|(x, y)| x + y >= 1 && x + y <= 14 && (x % 2 == 1 || y % 2 == 1))
+        .collect();
+    let mut odd = odd;
+    odd.sort_by_key(|(x, y)| x + y);
+    odd.truncate(64);
+    let sets = [
+        ("0..8", square(0), false),
+        ("1..9", square(1), false),
+        ("1..9 sign", square(1), true),
+        ("2..10", square(2), false),
+        ("band", band, false),
+        ("odd", odd.clone(), false),
+        ("odd sign", odd, true),
+    ];
     let home = std::path::Path::new("/root/.cache/katagami/demo-data/elpv/images");
-    let mut hashes = Vec::new();
-    let (mut again, mut small) = ([0; 65], [0; 65]);
-    for entry in std::fs::read_dir(home).unwrap() {
+    let mut hashes = vec![Vec::new(); sets.len()];
+    let mut again = vec![[0; 65]; sets.len()];
+    let mut small = vec![[0; 65]; sets.len()];
+    for (number, entry) in std::fs::read_dir(home).unwrap().enumerate() {
         let one = image::open(entry.unwrap().path()).unwrap().to_rgb8();
-        let hash = perceptual_hash(&one);
-        again[hash.distance(perceptual_hash(&reencoded(&one, 75))) as usize] += 1;
-        let other = DynamicImage::from(one.clone()).resize_exact(150, 150, image::imageops::FilterType::Triangle);
-        small[hash.distance(perceptual_hash(&other.to_rgb8())) as usize] += 1;
-        hashes.push(hash);
-    }
-    let mut pairs = [0; 65];
-    let mut has = 0;
-    for (i, one) in hashes.iter().enumerate() {
-        let mut least = 64;
-        for (j, other) in hashes.iter().enumerate() {
-            if i != j { pairs[one.distance(*other) as usize] += 1; least = least.min(one.distance(*other)); }
+        let mut turns = Vec::new();
+        if number % 4 == 0 {
+            turns.push(reencoded(&one, 75));
+            turns.push(
+                DynamicImage::from(one.clone())
+                    .resize_exact(150, 150, image::imageops::FilterType::Triangle)
+                    .to_rgb8(),
+            );
         }
-        has += u32::from(least <= 4);
+        for (index, (_, waves, sign)) in sets.iter().enumerate() {
+            let hash = variant(&one, waves, *sign);
+            if number % 4 == 0 {
+                again[index][hash.distance(variant(&turns[0], waves, *sign)) as usize] += 1;
+                small[index][hash.distance(variant(&turns[1], waves, *sign)) as usize] += 1;
+            }
+            hashes[index].push(hash);
+        }
     }
-    println!("again {:?}\nsmall {:?}\npairs {:?}\nwith a near one {has} of {}", &again[..12], &small[..12], &pairs[..20], hashes.len());
+    for (index, (name, ..)) in sets.iter().enumerate() {
+        let hashes = &hashes[index];
+        let mut pairs = [0; 65];
+        let mut has = 0;
+        for (i, one) in hashes.iter().enumerate() {
+            let mut least = 64;
+            for (j, other) in hashes.iter().enumerate() {
+                if i != j {
+                    pairs[one.distance(*other) as usize] += 1;
+                    least = least.min(one.distance(*other));
+                }
+            }
+            has += u32::from(least <= 4);
+        }
+        println!(
+            "{name}: again {:?} small {:?}\n  pairs {:?} with a near one {has}",
+            &again[index][..9],
+            &small[index][..9],
+            &pairs[..12]
+        );
+    }
 }

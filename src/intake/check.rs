@@ -1,0 +1,65 @@
+//! Is a file a picture, and what does it look like? Decodes it whole, so that
+//! a picture which would fail in training fails here.
+
+use bytes::Bytes;
+
+use super::{DECODING, Intake, IntakeError, Rejection, kib, perceptual_hash};
+use crate::base::preprocessing::{BitDepth, DecodeLimits, decode, measure};
+use crate::domain::Digest;
+use crate::domain::image::PerceptualHash;
+
+/// A picture that was decoded whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Picture {
+    pub media_type: &'static str,
+    pub width: u32,
+    pub height: u32,
+    pub phash: PerceptualHash,
+}
+
+/// The digest of a file, computed where it holds nobody up.
+pub(super) async fn digest(bytes: &Bytes) -> Result<Digest, IntakeError> {
+    const SHORT: usize = 64 << 10;
+    if bytes.len() <= SHORT {
+        return Ok(Digest::of(bytes));
+    }
+    let bytes = bytes.clone();
+    Ok(tokio::task::spawn_blocking(move || Digest::of(&bytes)).await?)
+}
+
+impl Intake {
+    /// Decodes a file, as soon as there is room and a thread for it.
+    pub(super) async fn look_at(&self, bytes: &Bytes) -> Result<Result<Picture, Rejection>, IntakeError> {
+        if bytes.is_empty() {
+            return Ok(Err(Rejection::Empty));
+        }
+        let limits = DecodeLimits::default();
+        let measured = match measure(bytes, &limits) {
+            Ok(measured) => measured,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let (width, height) = (measured.width, measured.height);
+        if u64::from(width) * u64::from(height) > self.limits.pixels {
+            let most = self.limits.pixels;
+            return Ok(Err(Rejection::TooManyPixels { width, height, most }));
+        }
+        // In this order everywhere: whoever waits for a thread holds room, never the other way round.
+        let _room = self
+            .room
+            .decoding
+            .acquire_many(kib(measured.working_bytes, DECODING))
+            .await;
+        let _thread = self.room.decoders.acquire().await;
+        let bytes = bytes.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let picture = decode(&bytes, BitDepth::UsedBits, &limits)?;
+            Ok(Picture {
+                media_type: measured.media_type,
+                width: picture.width(),
+                height: picture.height(),
+                phash: perceptual_hash(&picture),
+            })
+        });
+        Ok(looked.await?)
+    }
+}

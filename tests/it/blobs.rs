@@ -1,0 +1,117 @@
+//! Blobs on both kinds of stores.
+
+use std::io;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use katagami::blobs::{BlobError, Blobs};
+use katagami::domain::{Digest, Problem};
+use rstest::rstest;
+
+use crate::store::Store;
+
+/// Bytes that a seed decides, more than one part of a multipart upload.
+fn large(seed: u8) -> Bytes {
+    (0..17_000_000_u32)
+        .map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8 ^ seed)
+        .collect()
+}
+
+fn pieces(bytes: &Bytes) -> impl futures::Stream<Item = io::Result<Bytes>> + use<> {
+    let pieces: Vec<Bytes> = bytes.chunks(100_000).map(Bytes::copy_from_slice).collect();
+    futures::stream::iter(pieces.into_iter().map(Ok))
+}
+
+async fn streamed(blobs: &Blobs, digest: &Digest) -> Result<Vec<u8>, BlobError> {
+    let pieces: Vec<Bytes> = blobs.stream(digest).await?.try_collect().await?;
+    Ok(pieces.concat())
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_is_put_is_there_once_under_its_digest(#[values(Store::Folder, Store::S3)] store: Store) {
+    let store = store.open().await;
+    let blobs = &store.blobs;
+    let bytes = Bytes::from_static(b"a mask");
+    for _ in 0..2 {
+        assert_eq!(blobs.put(bytes.clone()).await.unwrap(), Digest::of(&bytes));
+    }
+    let (one, other) = tokio::join!(blobs.put(bytes.clone()), blobs.put(bytes.clone()));
+    assert_eq!(one.unwrap(), other.unwrap());
+    let digest = Digest::of(&bytes);
+    assert_eq!(blobs.get(&digest).await.unwrap(), bytes);
+    assert_eq!(blobs.get_range(&digest, 2..6).await.unwrap(), "mask");
+    assert_eq!(streamed(blobs, &digest).await.unwrap(), bytes);
+    assert_eq!(blobs.size(&digest).await.unwrap(), Some(6));
+    assert_eq!(store.files().len(), 1);
+    blobs.delete(&digest).await.unwrap();
+    blobs.delete(&digest).await.unwrap();
+    assert!(!blobs.exists(&digest).await.unwrap());
+    assert!(matches!(blobs.get(&digest).await, Err(BlobError::Missing(missing)) if missing == digest));
+    assert_eq!(blobs.stream(&digest).await.err().unwrap().code(), "no_such_blob");
+    assert!(store.files().is_empty());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_large_file_goes_in_parts(#[values(Store::Folder, Store::S3)] store: Store) {
+    let store = store.open().await;
+    let bytes = large(1);
+    let digest = Digest::of(&bytes);
+    for _ in 0..2 {
+        let stored = store
+            .blobs
+            .put_stream(&digest, pieces(&bytes), u64::MAX)
+            .await
+            .unwrap();
+        assert_eq!(stored, bytes.len() as u64);
+    }
+    assert_eq!(streamed(&store.blobs, &digest).await.unwrap(), bytes);
+    assert_eq!(
+        store
+            .blobs
+            .get_range(&digest, 9_000_000..9_000_010)
+            .await
+            .unwrap(),
+        bytes.slice(9_000_000..9_000_010)
+    );
+    assert_eq!(store.files().len(), 1);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_stream_that_fails_leaves_nothing(#[values(Store::Folder, Store::S3)] store: Store) {
+    let store = store.open().await;
+    let bytes = large(2);
+    let digest = Digest::of(&bytes);
+    let broken = pieces(&bytes)
+        .take(20)
+        .chain(futures::stream::iter([Err(io::Error::other("gone"))]));
+    let refused = store.blobs.put_stream(&digest, broken, u64::MAX).await;
+    assert_eq!(refused.unwrap_err().code(), "transfer_broken_off");
+    let refused = store.blobs.put_stream(&digest, pieces(&bytes), 1_000_000).await;
+    assert_eq!(refused.unwrap_err().code(), "file_too_large");
+    let other = store
+        .blobs
+        .put_stream(&Digest::of(b"other"), pieces(&bytes), u64::MAX)
+        .await;
+    assert_eq!(other.unwrap_err().code(), "digest_mismatch");
+    drop(store.blobs.spool(pieces(&bytes), u64::MAX).await.unwrap());
+    assert!(store.files().is_empty(), "{:?}", store.files());
+}
+
+#[rstest]
+#[tokio::test]
+async fn damaged_bytes_are_never_given_away_whole(
+    #[values(Store::Folder, Store::S3)] store: Store,
+    #[values(5, 3_000_000)] length: usize,
+) {
+    let store = store.open().await;
+    let digest = store.blobs.put(large(3).slice(..length)).await.unwrap();
+    store.damage_the_only_blob();
+    assert_eq!(store.blobs.get(&digest).await.unwrap_err().code(), "blob_damaged");
+    assert_eq!(
+        streamed(&store.blobs, &digest).await.unwrap_err().code(),
+        "blob_damaged"
+    );
+}

@@ -1,0 +1,10 @@
+//! From upload streams to images, labelled sets and snapshots, on both
+//! databases and both kinds of stores.
+
+mod collected;
+mod hostile;
+mod labelled;
+mod memory;
+mod snapshots;
+mod uploads;
+mod world;

@@ -31,6 +31,12 @@ run: setup build ## Shows the whole way: server, training, gate, edge, dashboard
 .PHONY: test
 test: setup ## Runs all tests
 	$(CARGO) test --release --locked
+	@tests/browser/run.sh
+
+.PHONY: test-browser
+test-browser: setup ## Tests the dashboard in headless Chromium, against the real server
+	$(CARGO) build --release --locked --bins
+	@tests/browser/run.sh
 
 .PHONY: check
 check: ## Checks formatting and lints

@@ -16,6 +16,7 @@ pub mod catalog;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod companion;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod domain;

@@ -97,7 +97,10 @@ impl Cache {
                 limit: fetched.bytes,
                 progress: &mut |_, _| {},
             };
-            let done = source.connection.bytes.download_attempt_blob(source.attempt, download);
+            let done = source
+                .connection
+                .bytes
+                .download_attempt_blob(source.attempt, download);
             done.await.map_err(ProtocolError::from)
         })
         .await?;
@@ -192,7 +195,12 @@ pub async fn fetch(
     let mut wanted: Vec<Stored> = vec![assignment.base_file];
     wanted.extend(&assignment.images);
     wanted.extend(assignment.labelled.iter().map(|(image, ..)| *image));
-    wanted.extend(assignment.parent.iter().flat_map(|parent| [parent.scores, parent.artefact]));
+    wanted.extend(
+        assignment
+            .parent
+            .iter()
+            .flat_map(|parent| [parent.scores, parent.artefact]),
+    );
     wanted.extend(&assignment.checkpoints);
     let mut seen = HashSet::new();
     wanted.retain(|stored| seen.insert(stored.digest));
@@ -242,7 +250,12 @@ mod tests {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
         let used = UNIX_EPOCH + std::time::Duration::from_secs(1_000 - age);
-        File::options().write(true).open(&path).unwrap().set_modified(used).unwrap();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(used)
+            .unwrap();
         digest
     }
 

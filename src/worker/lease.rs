@@ -70,7 +70,10 @@ impl ProtocolError {
         match self {
             Self::Unreachable(_) => true,
             Self::Refused { kind, .. } => {
-                matches!(kind, ErrorKind::Unavailable | ErrorKind::Exhausted | ErrorKind::Internal)
+                matches!(
+                    kind,
+                    ErrorKind::Unavailable | ErrorKind::Exhausted | ErrorKind::Internal
+                )
             }
             Self::Bytes(error) => error.is_passing(),
             _ => false,
@@ -224,7 +227,9 @@ pub struct Assignment {
 }
 
 fn digest(bytes: &[u8]) -> Result<Digest, ProtocolError> {
-    let bytes = bytes.try_into().map_err(|_| ProtocolError::Answer("a digest has not 32 bytes"))?;
+    let bytes = bytes
+        .try_into()
+        .map_err(|_| ProtocolError::Answer("a digest has not 32 bytes"))?;
     Ok(Digest::from_bytes(bytes))
 }
 
@@ -278,7 +283,11 @@ impl TryFrom<proto::Assignment> for Assignment {
             kpi: message.kpi,
             gate: message.gate,
             snapshot: digest(&snapshot.digest)?,
-            images: snapshot.images.iter().map(|image| stored(Some(image))).collect::<Result<_, _>>()?,
+            images: snapshot
+                .images
+                .iter()
+                .map(|image| stored(Some(image)))
+                .collect::<Result<_, _>>()?,
             left_out: snapshot.left_out,
             labelled: labelled.collect::<Result<_, ProtocolError>>()?,
             parent: parent.transpose()?,
@@ -374,8 +383,16 @@ impl Connection {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             wait_seconds: wait.as_secs() as u32,
         };
-        let reply = self.workers.clone().lease(within(wait + PATIENCE, request)).await?;
-        reply.into_inner().assignment.map(Assignment::try_from).transpose()
+        let reply = self
+            .workers
+            .clone()
+            .lease(within(wait + PATIENCE, request))
+            .await?;
+        reply
+            .into_inner()
+            .assignment
+            .map(Assignment::try_from)
+            .transpose()
     }
 
     /// Says that the attempt lives.

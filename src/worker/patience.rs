@@ -126,7 +126,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_refused_is_not_asked_again() {
         let pulse = Pulse::new();
-        let lost = patiently(&pulse, || std::future::ready(Err::<(), _>(ProtocolError::LeaseLost))).await;
+        let lost = patiently(&pulse, || {
+            std::future::ready(Err::<(), _>(ProtocolError::LeaseLost))
+        })
+        .await;
         assert!(matches!(lost, Err(ProtocolError::LeaseLost)));
         assert_eq!(pulse.halted(), Some(Halt::Lost), "the whole attempt learns of it");
     }

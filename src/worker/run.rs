@@ -16,9 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::attempt::{
-    AttemptError, AttemptEvents, AttemptInput, AttemptOutcome, Parent, Resume, perform,
-};
+use super::attempt::{AttemptError, AttemptEvents, AttemptInput, AttemptOutcome, Parent, Resume, perform};
 use super::fetch::{Cache, FetchError, Fetched, fetch};
 use super::lease::{Abandoning, Announced, Assignment, Connection, LONGEST_WAIT, ProtocolError, Stored};
 use super::patience::{Backoff, patiently};
@@ -46,7 +44,12 @@ pub struct RunArgs {
     #[arg(long, env = "KATAGAMI_SERVER", value_name = "URL")]
     server: String,
     /// A token of role worker
-    #[arg(long, env = "KATAGAMI_TOKEN", hide_env_values = true, required_unless_present = "token_stdin")]
+    #[arg(
+        long,
+        env = "KATAGAMI_TOKEN",
+        hide_env_values = true,
+        required_unless_present = "token_stdin"
+    )]
     token: Option<String>,
     /// Read the token from the first line of standard input, and end when that is closed
     #[arg(long)]
@@ -85,7 +88,11 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 fn default_cache() -> PathBuf {
-    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     folder("XDG_CACHE_HOME")
         .or_else(|| folder("HOME").map(|home| home.join(".cache")))
         .unwrap_or_else(std::env::temp_dir)
@@ -137,6 +144,7 @@ impl Problem for RunError {
 
 /// Works until it is told to end.
 pub fn run(args: &RunArgs) -> Result<(), RunError> {
+    start_log(args.token_stdin);
     let shutdown = CancellationToken::new();
     let token = match &args.token {
         _ if args.token_stdin => token_from_stdin(&shutdown)?,
@@ -171,6 +179,25 @@ pub fn run(args: &RunArgs) -> Result<(), RunError> {
     // A computation that was dropped must not keep the process alive.
     runtime.shutdown_background();
     ended
+}
+
+/// Logs to standard error; whoever reads it from a pipe writes its own times.
+fn start_log(piped: bool) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::builder()
+        .with_env_var("KATAGAMI_LOG")
+        .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
+        .from_env_lossy();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    // Fails only where somebody logs already, which is as well.
+    let _ = if piped {
+        log.without_time().with_ansi(false).try_init()
+    } else {
+        log.try_init()
+    };
 }
 
 /// Reads the token, and ends the worker when its parent closes the pipe (or dies).
@@ -298,8 +325,12 @@ impl Failure {
 impl Worker {
     /// Asks for work and does it until the worker is told to end, or is not wanted.
     async fn work(&self, announced: &Announced) -> Result<(), RunError> {
-        tracing::info!(server = self.connection.bytes.server(), worker = announced.worker,
-            device = announced.device, "ready");
+        tracing::info!(
+            server = self.connection.bytes.server(),
+            worker = announced.worker,
+            device = announced.device,
+            "ready"
+        );
         let mut backoff = Backoff::up_to(LONGEST_PAUSE);
         while !self.shutdown.is_cancelled() {
             let leased = tokio::select! {
@@ -566,7 +597,8 @@ impl AttemptEvents for Events {
 
     fn checkpoint(&mut self, step: u32, bytes: &[u8]) {
         if self.pulse.halted().is_none_or(|halt| halt == Halt::Returning) {
-            self.checkpoints.send_replace(Some((step, Bytes::copy_from_slice(bytes))));
+            self.checkpoints
+                .send_replace(Some((step, Bytes::copy_from_slice(bytes))));
         }
     }
 
@@ -601,7 +633,9 @@ fn input(
     let manifest: Manifest =
         serde_json::from_str(&assignment.manifest).map_err(|_| unknown("the base's manifest"))?;
     let architecture = architecture(&manifest.architecture).ok_or(unknown("the base's architecture"))?;
-    let file = fetched.path(&assignment.base_file.digest).ok_or(unknown("no base"))?;
+    let file = fetched
+        .path(&assignment.base_file.digest)
+        .ok_or(unknown("no base"))?;
     let base = import(architecture, file)?;
     let given = base.digest();
     if given != assignment.base {
@@ -632,11 +666,16 @@ fn input(
         }),
         None => None,
     };
-    let checkpoints = assignment.checkpoints.iter().filter(|stored| fetched.path(&stored.digest).is_some());
+    let checkpoints = assignment
+        .checkpoints
+        .iter()
+        .filter(|stored| fetched.path(&stored.digest).is_some());
     Ok(AttemptInput {
         base,
         preprocessing: manifest.preprocessing,
-        recipe: recipe(&assignment.recipe, recipes)?.within(assignment.budget).checked()?,
+        recipe: recipe(&assignment.recipe, recipes)?
+            .within(assignment.budget)
+            .checked()?,
         seed: assignment.seed,
         images: assignment.images.iter().filter_map(picture).collect(),
         left_out: assignment.left_out,
@@ -649,7 +688,9 @@ fn input(
         snapshot: Some(assignment.snapshot),
         job: Some(assignment.attempt.job),
         resume: Resume::Newest(
-            checkpoints.map(|stored| read(fetched, &stored.digest)).collect::<Result<_, _>>()?,
+            checkpoints
+                .map(|stored| read(fetched, &stored.digest))
+                .collect::<Result<_, _>>()?,
         ),
         checkpoint_every,
     })
@@ -660,7 +701,9 @@ fn word<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
 }
 
 fn read(fetched: &Fetched, digest: &Digest) -> Result<Vec<u8>, Failure> {
-    let path = fetched.path(digest).ok_or(Failure::Assignment("a blob is missing"))?;
+    let path = fetched
+        .path(digest)
+        .ok_or(Failure::Assignment("a blob is missing"))?;
     std::fs::read(path).map_err(|source| Failure::Io {
         path: path.to_owned(),
         source,

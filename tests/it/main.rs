@@ -9,7 +9,6 @@ mod backend;
 mod base;
 #[cfg(feature = "server")]
 mod blobs;
-#[cfg(feature = "server")]
 mod catalog;
 #[cfg(all(feature = "edge", feature = "server"))]
 mod cli;

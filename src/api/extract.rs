@@ -20,10 +20,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let media_type = request.headers().get(header::CONTENT_TYPE);
-        let is_json = media_type.and_then(|value| value.to_str().ok()).is_some_and(|value| {
-            let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-            essence == "application/json" || essence.ends_with("+json")
-        });
+        let is_json = media_type
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| {
+                let essence = value
+                    .split(';')
+                    .next()
+                    .unwrap_or_default()
+                    .trim()
+                    .to_ascii_lowercase();
+                essence == "application/json" || essence.ends_with("+json")
+            });
         if !is_json {
             return Err(ApiError::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -32,8 +39,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             ));
         }
         let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
-        let value = serde_json::from_slice(&bytes)
-            .map_err(|error| ApiError::invalid("json_invalid", format!("the body is not as expected: {error}")))?;
+        let value = serde_json::from_slice(&bytes).map_err(|error| {
+            ApiError::invalid("json_invalid", format!("the body is not as expected: {error}"))
+        })?;
         Ok(Self(value))
     }
 }

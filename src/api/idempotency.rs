@@ -135,9 +135,9 @@ async fn remember(app: &App, token: TokenId, key: &str, response: Response) -> R
     let status = response.status();
     let secret = response.extensions().get::<Secret>().is_some();
     let (parts, body) = response.into_parts();
-    let body = axum::body::to_bytes(body, usize::MAX)
-        .await
-        .map_err(|_| error::ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed"))?;
+    let body = axum::body::to_bytes(body, usize::MAX).await.map_err(|_| {
+        error::ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed")
+    })?;
     let stored = async {
         let mut tx = app.catalog.begin().await?;
         let again = status.is_server_error()
@@ -148,7 +148,11 @@ async fn remember(app: &App, token: TokenId, key: &str, response: Response) -> R
         if again {
             idempotency::forget(&mut tx, token, key).await?;
         } else {
-            let answer = if secret { "" } else { std::str::from_utf8(&body).unwrap_or_default() };
+            let answer = if secret {
+                ""
+            } else {
+                std::str::from_utf8(&body).unwrap_or_default()
+            };
             idempotency::finish(&mut tx, token, key, status.as_u16(), answer).await?;
         }
         tx.commit().await

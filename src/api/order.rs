@@ -100,10 +100,15 @@ pub async fn place(app: &App, actor: &Actor, site: &SiteName, new: NewJob) -> Re
         None => intake::snapshot(&app.catalog, site, &NewSnapshot::default(), &by).await?,
     };
     if snapshot.incomplete {
-        return Err(CatalogError::SnapshotIncomplete { snapshot: snapshot.id }.into());
+        return Err(CatalogError::SnapshotIncomplete {
+            snapshot: snapshot.id,
+        }
+        .into());
     }
     if snapshot.images == 0 {
-        return Err(OrderError::NoImages { snapshot: snapshot.id });
+        return Err(OrderError::NoImages {
+            snapshot: snapshot.id,
+        });
     }
     let mut tx = app.catalog.begin().await?;
     let order = ResolvedJob {

@@ -142,7 +142,10 @@ impl Running {
         self.app.tasks.close();
         // A little more than requests got: a loop is never cut off in a transaction for nothing.
         let patience = grace + Duration::from_secs(5);
-        if tokio::time::timeout(patience, self.app.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(patience, self.app.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(left = self.app.tasks.len(), "tasks did not end in time");
         }
         self.app.catalog.close().await;

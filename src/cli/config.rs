@@ -124,7 +124,11 @@ fn meaning(section: &str, key: &str) -> String {
     };
     let document = serde_json::to_value(schema).unwrap_or_default();
     let description = document["properties"][key]["description"].as_str();
-    description.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    description
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -136,7 +140,10 @@ mod tests {
     fn every_setting_says_what_it_means() {
         let loaded = Sources::default().load().unwrap();
         each(&loaded, |section, key, _| {
-            assert!(!meaning(section, key).is_empty(), "{section}.{key} has no documentation");
+            assert!(
+                !meaning(section, key).is_empty(),
+                "{section}.{key} has no documentation"
+            );
         });
     }
 

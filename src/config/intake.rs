@@ -38,7 +38,10 @@ impl IntakeConfig {
             Self { image_bytes: 0, .. } => Err(ConfigError::Zero("intake.image-bytes")),
             Self { image_pixels: 0, .. } => Err(ConfigError::Zero("intake.image-pixels")),
             Self { entries: 0, .. } => Err(ConfigError::Zero("intake.entries")),
-            Self { concurrent_decodes: 0, .. } => Err(ConfigError::Zero("intake.concurrent-decodes")),
+            Self {
+                concurrent_decodes: 0,
+                ..
+            } => Err(ConfigError::Zero("intake.concurrent-decodes")),
             _ => Ok(()),
         }
     }

@@ -233,10 +233,17 @@ mod tests {
     fn arguments_win_over_environment_over_file_over_defaults() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("katagami.toml");
-        std::fs::write(&file, "[scheduler]\nlease = \"90s\"\nmax-attempts = 5\n[workers]\ncount = 4\n").unwrap();
+        std::fs::write(
+            &file,
+            "[scheduler]\nlease = \"90s\"\nmax-attempts = 5\n[workers]\ncount = 4\n",
+        )
+        .unwrap();
         let mut sources = sources(
             Some(file.clone()),
-            &[("KATAGAMI_SCHEDULER_MAX_ATTEMPTS", "7"), ("KATAGAMI_WORKERS_COUNT", "2")],
+            &[
+                ("KATAGAMI_SCHEDULER_MAX_ATTEMPTS", "7"),
+                ("KATAGAMI_WORKERS_COUNT", "2"),
+            ],
         );
         sources.argument("workers.count", Some(0));
         let Loaded { config, origins } = sources.load().unwrap();
@@ -258,12 +265,21 @@ mod tests {
         let file = folder.path().join("katagami.toml");
         std::fs::write(&file, "[scheduler]\nlaese = \"90s\"\n").unwrap();
         let error = sources(Some(file), &[]).load().unwrap_err().to_string();
-        assert!(error.contains("laese") && error.contains("katagami.toml"), "{error}");
+        assert!(
+            error.contains("laese") && error.contains("katagami.toml"),
+            "{error}"
+        );
     }
 
     #[test]
     fn variables_that_name_no_setting_are_ignored() {
-        let loaded = sources(None, &[("KATAGAMI_SERVER_PORT", "tcp://10.0.0.1:80"), ("KATAGAMI_SERVER", "x")]);
+        let loaded = sources(
+            None,
+            &[
+                ("KATAGAMI_SERVER_PORT", "tcp://10.0.0.1:80"),
+                ("KATAGAMI_SERVER", "x"),
+            ],
+        );
         assert!(loaded.load().is_ok());
     }
 
@@ -274,8 +290,15 @@ mod tests {
             sources(None, &[open]).load(),
             Err(ConfigError::Exposed { .. })
         ));
-        assert!(sources(None, &[open, ("KATAGAMI_SERVER_BEHIND_PROXY", "true")]).load().is_ok());
+        assert!(
+            sources(None, &[open, ("KATAGAMI_SERVER_BEHIND_PROXY", "true")])
+                .load()
+                .is_ok()
+        );
         let half = ("KATAGAMI_SERVER_TLS_CERT", "cert.pem");
-        assert!(matches!(sources(None, &[open, half]).load(), Err(ConfigError::HalfOfTls)));
+        assert!(matches!(
+            sources(None, &[open, half]).load(),
+            Err(ConfigError::HalfOfTls)
+        ));
     }
 }

@@ -154,7 +154,9 @@ impl Pointers {
         artefacts.order.push_back(digest);
         artefacts.kept.insert(digest, artefact);
         while artefacts.bytes > Artefacts::BUDGET {
-            let Some(oldest) = artefacts.order.pop_front() else { return };
+            let Some(oldest) = artefacts.order.pop_front() else {
+                return;
+            };
             let gone = artefacts.kept.remove(&oldest).unwrap_or_default();
             artefacts.bytes -= gone.len();
         }
@@ -168,8 +170,7 @@ mod tests {
     #[test]
     fn a_pointer_never_steps_back() {
         let pointers = Pointers::default();
-        let (site, channel): (SiteName, ChannelName) =
-            ("osaka".parse().unwrap(), "stable".parse().unwrap());
+        let (site, channel): (SiteName, ChannelName) = ("osaka".parse().unwrap(), "stable".parse().unwrap());
         let at = |revision| Pointer {
             revision,
             target: None,

@@ -73,7 +73,12 @@ impl Offer {
 }
 
 /// Answers a GET or HEAD of `offer`.
-pub async fn send(app: &App, method: &Method, asked: &HeaderMap, offer: &Offer) -> Result<Response, ApiError> {
+pub async fn send(
+    app: &App,
+    method: &Method,
+    asked: &HeaderMap,
+    offer: &Offer,
+) -> Result<Response, ApiError> {
     let decision = decide(method, asked, &offer.etag(), offer.bytes);
     let (status, part) = match decision {
         Decision::NotModified => {
@@ -87,7 +92,10 @@ pub async fn send(app: &App, method: &Method, asked: &HeaderMap, offer: &Offer) 
             let error = ApiError::new(
                 StatusCode::RANGE_NOT_SATISFIABLE,
                 "range_not_satisfiable",
-                format!("there are only {} bytes; ask for a range within them", offer.bytes),
+                format!(
+                    "there are only {} bytes; ask for a range within them",
+                    offer.bytes
+                ),
             );
             return Err(error.with_header(header::CONTENT_RANGE, all.expect("numbers are header text")));
         }
@@ -110,7 +118,10 @@ pub async fn send(app: &App, method: &Method, asked: &HeaderMap, offer: &Offer) 
         header::CONTENT_TYPE,
         media_type.unwrap_or(HeaderValue::from_static("application/octet-stream")),
     );
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     if let Some(part) = part {
         let range = format!("bytes {}-{}/{}", part.start, part.end - 1, offer.bytes);
         let range = HeaderValue::from_str(&range).expect("numbers are header text");

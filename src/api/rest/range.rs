@@ -28,7 +28,9 @@ pub fn asked(range: &str, length: u64) -> Asked {
     };
     let number = |text: &str| match text {
         "" => Some(None),
-        digits if digits.bytes().all(|b| b.is_ascii_digit()) => Some(Some(digits.parse().unwrap_or(u64::MAX))),
+        digits if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Some(Some(digits.parse().unwrap_or(u64::MAX)))
+        }
         _ => None,
     };
     match (number(first.trim()), number(last.trim())) {
@@ -159,10 +161,7 @@ mod tests {
             let decision = decided(&[(header::IF_RANGE, stale), range.clone()]);
             assert_eq!(decision, Decision::Whole, "{stale}");
         }
-        assert_eq!(
-            decided(&[(header::IF_RANGE, TAG), range]),
-            Decision::Part(0..10)
-        );
+        assert_eq!(decided(&[(header::IF_RANGE, TAG), range]), Decision::Part(0..10));
     }
 
     proptest! {

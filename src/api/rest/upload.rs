@@ -15,9 +15,9 @@ use serde::Deserialize;
 use super::idle::in_time;
 use crate::api::extract::Json;
 use crate::api::{ApiError, App};
-use crate::domain::permission::Actor;
 use crate::domain::SiteName;
 use crate::domain::image::Caption;
+use crate::domain::permission::Actor;
 use crate::intake::{self, Content, Incoming, IntakeError, IntakeLimits, Rejection};
 use crate::telemetry::metrics::FateLabels;
 use crate::wire::v1::images::{Fate, Received};
@@ -39,7 +39,12 @@ struct Named {
 }
 
 /// Takes in what `request` brings and answers each file.
-pub async fn submit(app: &App, actor: &Actor, site: SiteName, request: Request) -> Result<Response, ApiError> {
+pub async fn submit(
+    app: &App,
+    actor: &Actor,
+    site: SiteName,
+    request: Request,
+) -> Result<Response, ApiError> {
     let lines = wants_lines(request.headers());
     let answers = answers(app, &actor.to_string(), site, request).await?;
     let counted = app.clone();
@@ -89,15 +94,22 @@ async fn answers(app: &App, by: &str, site: SiteName, request: Request) -> Resul
         .headers()
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+        .map(|value| {
+            value
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase()
+        })
         .unwrap_or_default();
     let idle = app.config.server.idle_timeout;
     let request = request.map(|body| Body::from_stream(in_time(body.into_data_stream(), idle)));
     match media_type.as_str() {
         "multipart/form-data" => {
-            let form = Multipart::from_request(request, &()).await.map_err(|rejection| {
-                ApiError::invalid("form_invalid", rejection.body_text())
-            })?;
+            let form = Multipart::from_request(request, &())
+                .await
+                .map_err(|rejection| ApiError::invalid("form_invalid", rejection.body_text()))?;
             let files = files(form, *app.intake.limits());
             Ok(intake::submit(&app.intake, &site, by, files).boxed())
         }
@@ -193,10 +205,19 @@ impl Form {
             self.files += 1;
             if self.files > self.limits.entries {
                 self.ended = true;
-                return Ok(Some(rejected(&name, Rejection::TooManyEntries(self.limits.entries))));
+                return Ok(Some(rejected(
+                    &name,
+                    Rejection::TooManyEntries(self.limits.entries),
+                )));
             }
-            let content = intake::read(&self.limits, part).await.map_err(|error| error.to_string())?;
-            return Ok(Some(Incoming { name, caption, content }));
+            let content = intake::read(&self.limits, part)
+                .await
+                .map_err(|error| error.to_string())?;
+            return Ok(Some(Incoming {
+                name,
+                caption,
+                content,
+            }));
         }
     }
 }

@@ -21,7 +21,10 @@ fn tagged(channel: Channel) -> Response {
     let mut response = Json(channel).into_response();
     let headers = response.headers_mut();
     headers.insert(header::ETAG, tag.expect("a number is header text"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    );
     response
 }
 
@@ -76,7 +79,9 @@ pub async fn show(
     caller.may(Action::Pull, &site)?;
     let mut tx = app.catalog.read().await?;
     let found = channels::get(&mut tx, &site, &channel).await?;
-    Ok(tagged(found.ok_or(CatalogError::NoSuchChannel { site, channel })?))
+    Ok(tagged(
+        found.ok_or(CatalogError::NoSuchChannel { site, channel })?,
+    ))
 }
 
 /// Moves a channel to a mask or to none. With `If-Match`, only if nobody moved it meanwhile.
@@ -149,8 +154,10 @@ pub async fn download(
     let pointer = app.pointers.get(&site, &channel);
     let target = pointer.and_then(|pointer| pointer.target).ok_or_else(|| {
         let detail = format!("channel `{channel}` of `{site}` points at no mask; run the plain base");
-        ApiError::not_found("no_release", detail)
-            .with_header(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))
+        ApiError::not_found("no_release", detail).with_header(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("private, no-cache"),
+        )
     })?;
     let offer = Offer {
         digest: target.digest,

@@ -85,7 +85,9 @@ impl Asked {
                     None => {
                         return Err(ApiError::invalid(
                             "query_invalid",
-                            format!("`{key}` is no part of this query; metadata is asked for as `metadata.{key}`"),
+                            format!(
+                                "`{key}` is no part of this query; metadata is asked for as `metadata.{key}`"
+                            ),
                         ));
                     }
                 },

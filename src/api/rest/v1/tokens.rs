@@ -61,7 +61,10 @@ pub fn credential(new: NewToken) -> Result<NewCredential, ApiError> {
         }),
         (role, Some(_)) => Err(ApiError::invalid(
             "site_not_wanted",
-            format!("a token of role `{}` is for all sites; leave `site` out", role.word()),
+            format!(
+                "a token of role `{}` is for all sites; leave `site` out",
+                role.word()
+            ),
         )),
     }
 }

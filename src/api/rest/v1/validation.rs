@@ -64,5 +64,7 @@ pub async fn show(
     caller.may(Action::Read, &site)?;
     let mut tx = app.catalog.read().await?;
     let found = validation::get(&mut tx, &site, version).await?;
-    Ok(Json(found.ok_or(CatalogError::NoSuchValidationSet { site, version })?))
+    Ok(Json(
+        found.ok_or(CatalogError::NoSuchValidationSet { site, version })?,
+    ))
 }

@@ -1,6 +1,8 @@
 //! What a user sees, over the real executables. One binary, so that
 //! everything is linked once.
 
+#[cfg(feature = "server")]
+mod api;
 mod architecture;
 mod artefact;
 #[cfg(feature = "server")]
@@ -21,6 +23,9 @@ mod intake;
 #[cfg(feature = "server")]
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[cfg(feature = "server")]
+#[path = "../support/server.rs"]
+mod server;
 #[cfg(feature = "server")]
 #[path = "../support/s3.rs"]
 mod store;

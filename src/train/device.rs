@@ -41,10 +41,10 @@ impl DeviceChoice {
     /// Opens the device and fixes the number of threads (0: all cores), on
     /// which the bits of a training depend.
     pub fn open(self, threads: usize) -> Result<tch::Device, TrainError> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = if threads == 0 { cores } else { threads };
         // libtorch refuses a second call. Between operations there is nothing to gain, only another order of things.
         static INTEROP: Once = Once::new();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if threads == 0 { cores } else { threads };
         INTEROP.call_once(|| tch::set_num_interop_threads(1));
         tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
         let missing = |given: String, reason| Err(TrainError::Device { given, reason });

@@ -200,9 +200,13 @@ impl Recipe {
         if steps == 0 {
             return self;
         }
-        let cut = |part: u32| match steps < whole {
-            true => ((u64::from(part) * u64::from(steps) + u64::from(whole) / 2) / u64::from(whole)) as u32,
-            false => part,
+        let cut = |part: u32| {
+            if steps < whole {
+                let scaled = u64::from(part) * u64::from(steps) + u64::from(whole) / 2;
+                (scaled / u64::from(whole)) as u32
+            } else {
+                part
+            }
         };
         self.schedule.warm_up = cut(self.schedule.warm_up).min(steps - 1);
         self.schedule.prototypes_frozen = cut(self.schedule.prototypes_frozen);

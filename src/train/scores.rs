@@ -106,9 +106,9 @@ impl Scores {
 
     /// How many weights are dropped now.
     pub fn dropped(&self) -> usize {
-        let dropped = |score: &&f32| !(**score > self.threshold);
+        let kept = |score: &&f32| **score > self.threshold;
         (self.tensors.values())
-            .map(|scored| scored.scores.iter().filter(dropped).count())
+            .map(|scored| scored.scores.len() - scored.scores.iter().filter(kept).count())
             .sum()
     }
 

@@ -104,7 +104,7 @@ pub enum AttemptOutcome {
     /// Nothing has fallen: the base itself is best. There is no mask.
     NoImprovement {
         /// The evidence.
-        report: Report,
+        report: Box<Report>,
         /// The same as the bytes that are to be stored.
         report_json: Vec<u8>,
     },
@@ -179,17 +179,18 @@ pub fn perform(
     let Some(images) = decoded(input, events) else {
         return Ok(AttemptOutcome::Stopped);
     };
-    events.note(&format!(
-        "training on {} images, {} steps, on {}",
-        images.pictures.len(),
-        input.recipe.schedule.steps,
-        profile(device).device
-    ));
     let outcome = trained(input, &images, device, events)?;
     if outcome.stopped {
         return Ok(AttemptOutcome::Stopped);
     }
     let training = figures(input, &outcome);
+    events.note(&format!(
+        "trained on {} images, {} steps, {:.0} s, on {}",
+        images.pictures.len(),
+        outcome.losses.len(),
+        outcome.seconds,
+        profile(device).device
+    ));
     let counts = ImageCounts {
         used: images.pictures.len() as u64,
         left_out: input.left_out,
@@ -198,7 +199,10 @@ pub fn perform(
         let report = Report::judged(input.kpi, None, None, training, counts, input.gate);
         let report_json = report.to_json()?.into_bytes();
         events.note("no improvement found: no weight has fallen");
-        return Ok(AttemptOutcome::NoImprovement { report, report_json });
+        return Ok(AttemptOutcome::NoImprovement {
+            report: Box::new(report),
+            report_json,
+        });
     }
     let Some(judged) = evidence::judged(input, &outcome.mask, &images.pictures, device, events)? else {
         return Ok(AttemptOutcome::Stopped);

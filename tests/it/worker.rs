@@ -259,10 +259,9 @@ fn a_training_that_was_killed_goes_on_at_its_checkpoint_and_ends_with_the_same_m
         at("resumed.kgm"),
         at("checkpoint"),
     ];
-    let train = |more: &[&str]| {
-        training(base, images, &recipe, more)
-            .into_iter()
-            .map(str::to_owned)
+    let train = |more: &[&str]| -> Vec<String> {
+        let arguments = training(base, images, &recipe, more);
+        arguments.into_iter().map(str::to_owned).collect()
     };
 
     let mut first = Command::new(env!("CARGO_BIN_EXE_katagami-worker"))
@@ -287,17 +286,17 @@ fn a_training_that_was_killed_goes_on_at_its_checkpoint_and_ends_with_the_same_m
     let _ = std::fs::remove_file(&resumed);
 
     let run = |arguments: Vec<String>| worker(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-    let on = train(&["--out", &resumed, "--resume", &checkpoint]).collect();
+    let on = train(&["--out", &resumed, "--resume", &checkpoint]);
     let on = run(on).good().json();
-    let whole = run(train(&["--out", &whole]).collect()).good().json();
+    let whole = run(train(&["--out", &whole])).good().json();
     assert_eq!(on["weights_digest"], whole["weights_digest"]);
     assert_eq!(on["steps"], 40);
     assert_eq!(on["loss_first"], whole["loss_first"]);
 
-    let other = train(&["--out", &resumed, "--resume", &checkpoint, "--seed", "9"]).collect();
+    let other = train(&["--out", &resumed, "--resume", &checkpoint, "--seed", "9"]);
     assert!(run(other).refused(2).contains("another seed"));
     std::fs::write(&checkpoint, b"no checkpoint").unwrap();
-    let damaged = train(&["--out", &resumed, "--resume", &checkpoint]).collect();
+    let damaged = train(&["--out", &resumed, "--resume", &checkpoint]);
     assert!(run(damaged).refused(2).contains("begin anew"));
 }
 

@@ -112,7 +112,7 @@ pub fn train(args: &TrainArgs) -> Result<(), WorkerCommandError> {
 
 fn input(args: &TrainArgs) -> Result<AttemptInput, WorkerCommandError> {
     let recipe = match args.recipe.to_str() {
-        Some(name) if Recipe::NAMES.contains(&name) => Recipe::named(name)?,
+        Some(name) if !name.contains(['.', '/']) => Recipe::named(name)?,
         _ => Recipe::parse(&fs::read_to_string(&args.recipe).map_err(at(&args.recipe))?)?,
     };
     let base = args.model.weights()?;

@@ -32,3 +32,5 @@ mod store;
 mod support;
 #[cfg(feature = "worker")]
 mod worker;
+#[cfg(feature = "server")]
+mod worker_protocol;

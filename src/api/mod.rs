@@ -9,6 +9,7 @@ pub mod background;
 pub mod bases;
 pub mod caller;
 pub mod children;
+pub mod dashboard;
 pub mod error;
 pub mod extract;
 pub mod grpc;
@@ -50,6 +51,7 @@ pub fn router(app: &App) -> Router {
         .with_state(app.clone());
     // One port: the workers' protocol and the dashboard are merged here.
     rest.merge(grpc::routes(app))
+        .merge(dashboard::routes())
         .fallback(observe::nothing_here)
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(axum::middleware::from_fn_with_state(app.clone(), observe::layer))

@@ -68,7 +68,7 @@ pub enum StartError {
     },
     /// Nobody could use a server without tokens.
     #[error(
-        "there is no admin's token yet, and one is made by itself only on loopback; make one with `katagami admin token create --role admin --name NAME`"
+        "there is no admin's token yet, and one is made by itself only on loopback; make one with `katagami admin token create NAME --role admin --offline`"
     )]
     NoAdmin,
     /// The system gives no randomness.

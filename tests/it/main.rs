@@ -33,3 +33,5 @@ mod store;
 mod support;
 #[cfg(feature = "worker")]
 mod worker;
+#[cfg(feature = "server")]
+mod worker_protocol;

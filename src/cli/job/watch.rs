@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
-use crate::cli::{printer, progress};
 use crate::cli::remote::CommandError;
+use crate::cli::{printer, progress};
 use crate::client::{Client, EventStream};
 use crate::domain::JobId;
 use crate::domain::job::{JobState, Phase, Progress};

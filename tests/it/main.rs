@@ -7,11 +7,12 @@ mod artefact;
 #[path = "../support/backend.rs"]
 mod backend;
 mod base;
-#[cfg(all(feature = "edge", feature = "server"))]
-mod edge;
 #[cfg(feature = "server")]
 mod blobs;
+#[cfg(feature = "server")]
 mod catalog;
+#[cfg(all(feature = "edge", feature = "server"))]
+mod edge;
 #[cfg(feature = "worker")]
 mod embeddings;
 mod executables;

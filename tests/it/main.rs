@@ -11,6 +11,7 @@ mod backend;
 mod base;
 #[cfg(feature = "server")]
 mod blobs;
+#[cfg(feature = "server")]
 mod catalog;
 #[cfg(all(feature = "edge", feature = "server"))]
 mod cli;

@@ -10,20 +10,20 @@ use super::persona::{Worker, job, refused, report, result};
 use crate::backend::Backend::Sqlite;
 use crate::server::Server;
 
-/// What is wrong with an artefact, and the word by which it is named.
-type Spoiling = (&'static str, fn(&mut Header));
-
 #[rstest]
-#[case(("base", |header: &mut Header| header.base = Digest::of(b"other")))]
-#[case(("preprocessing", |header: &mut Header| header.preprocessing = Digest::of(b"other")))]
-#[case(("site", |header: &mut Header| header.site = "kyoto".parse().unwrap()))]
-#[case(("version", |header: &mut Header| header.version = MaskVersion(2)))]
-#[case(("snapshot", |header: &mut Header| header.snapshot = Digest::of(b"other")))]
-#[case(("job", |header: &mut Header| header.job = Some(JobId::generate())))]
-#[case(("job", |header: &mut Header| header.job = None))]
-#[case(("report", |header: &mut Header| header.report = Some(Digest::of(b"other"))))]
+#[case("base", |header: &mut Header| header.base = Digest::of(b"other"))]
+#[case("preprocessing", |header: &mut Header| header.preprocessing = Digest::of(b"other"))]
+#[case("site", |header: &mut Header| header.site = "kyoto".parse().unwrap())]
+#[case("version", |header: &mut Header| header.version = MaskVersion(2))]
+#[case("snapshot", |header: &mut Header| header.snapshot = Digest::of(b"other"))]
+#[case("job", |header: &mut Header| header.job = Some(JobId::generate()))]
+#[case("job", |header: &mut Header| header.job = None)]
+#[case("report", |header: &mut Header| header.report = Some(Digest::of(b"other")))]
 #[tokio::test]
-async fn an_artefact_of_something_else_ends_the_attempt_and_is_not_stored(#[case] (what, spoil): Spoiling) {
+async fn an_artefact_of_something_else_ends_the_attempt_and_is_not_stored(
+    #[case] what: &str,
+    #[case] spoil: fn(&mut Header),
+) {
     let server = Server::with_base(Sqlite).await;
     let worker = Worker::of(&server, "one").await;
     let (engineer, job) = job(&server, "osaka").await;

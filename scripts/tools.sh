@@ -1,9 +1,15 @@
 #!/usr/bin/env bash
 # Checks for the tools that building and testing need, and installs missing
 # Debian packages where that is permitted. Says what to do where it is not.
+# `tools.sh browser` does so for what the browser tests need beside them.
 source "$(dirname "$0")/lib.sh"
 
 missing=()
+if [ "${1:-}" = browser ]; then
+    command -v chromium >/dev/null || missing+=(chromium)
+    command -v node >/dev/null || missing+=(nodejs)
+    command -v npm >/dev/null || missing+=(npm)
+fi
 command -v cc >/dev/null && command -v c++ >/dev/null || missing+=(g++)
 command -v python3 >/dev/null && python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
 

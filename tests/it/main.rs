@@ -11,8 +11,11 @@ mod backend;
 mod base;
 #[cfg(feature = "server")]
 mod blobs;
-#[cfg(feature = "server")]
 mod catalog;
+#[cfg(all(feature = "edge", feature = "server"))]
+mod cli;
+#[cfg(all(feature = "edge", feature = "server"))]
+mod edge;
 #[cfg(feature = "worker")]
 mod embeddings;
 mod executables;

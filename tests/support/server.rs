@@ -9,7 +9,7 @@ use katagami::catalog::jobs::{self, Published, PublishedMask};
 use katagami::catalog::workers::WorkerCard;
 use katagami::catalog::{attempts, blobs};
 use katagami::config::Config;
-use katagami::domain::{AttemptId, Digest, MaskVersion, SiteName, Timestamp};
+use katagami::domain::{AttemptId, Digest, MaskVersion, Timestamp};
 use reqwest::{Method, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -20,7 +20,8 @@ use crate::support::generated_base;
 /// A server. Everything that it kept is gone when this is dropped.
 pub struct Server {
     pub running: Running,
-    pub folder: tempfile::TempDir,
+    /// The data folder.
+    _folder: tempfile::TempDir,
     /// Dropped after the server's connections.
     _database: Database,
 }
@@ -71,7 +72,7 @@ impl Server {
             .expect("the server starts");
         Self {
             running,
-            folder,
+            _folder: folder,
             _database: database,
         }
     }
@@ -224,11 +225,6 @@ pub fn picture(number: u8) -> Vec<u8> {
         .write_to(&mut bytes, image::ImageFormat::Png)
         .expect("a picture can be encoded");
     bytes.into_inner()
-}
-
-/// The name of a site.
-pub fn site(name: &str) -> SiteName {
-    name.parse().expect("a site's name")
 }
 
 /// Somebody who speaks to the server.

@@ -4,6 +4,8 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=migrations");
+    // rust-embed notices changed files by itself, but not new ones.
+    println!("cargo:rerun-if-changed=dashboard");
     println!("cargo:rerun-if-changed=proto");
     // protox is a compiler in Rust: no installed protoc.
     let descriptors = protox::compile(["katagami/worker/v1/worker.proto"], ["proto"])?;

@@ -1,11 +1,19 @@
 #!/usr/bin/env bash
 # Checks for the tools that building and testing need, and installs missing
 # Debian packages where that is permitted. Says what to do where it is not.
+# `tools.sh browser` does so for what the browser tests need beside them.
 source "$(dirname "$0")/lib.sh"
 
 missing=()
+if [ "${1:-}" = browser ]; then
+    command -v chromium >/dev/null || missing+=(chromium)
+    command -v node >/dev/null || missing+=(nodejs)
+    command -v npm >/dev/null || missing+=(npm)
+fi
 command -v cc >/dev/null && command -v c++ >/dev/null || missing+=(g++)
 command -v python3 >/dev/null && python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+# The tests start a server of their own from its binaries.
+compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
 
 if ! command -v cargo >/dev/null; then
     die "Rust is missing; install Rust 1.95 or newer, then run the same command again"

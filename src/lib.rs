@@ -6,17 +6,31 @@
 //!
 //! `ARCHITECTURE.md` maps the modules and says which may use which.
 
+#[cfg(feature = "server")]
+pub mod api;
 pub mod base;
 #[cfg(feature = "server")]
 pub mod blobs;
 #[cfg(feature = "server")]
 pub mod catalog;
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
+pub mod companion;
+#[cfg(feature = "server")]
+pub mod config;
 pub mod domain;
+#[cfg(feature = "edge")]
+pub mod edge;
 pub mod evaluate;
 #[cfg(feature = "server")]
 pub mod intake;
+pub mod killpoint;
 pub mod mask;
 #[cfg(feature = "server")]
+pub mod release;
+#[cfg(feature = "server")]
 pub mod scheduler;
+#[cfg(feature = "server")]
+pub mod telemetry;
 pub mod wire;

@@ -111,6 +111,16 @@ pub async fn exists(tx: &mut Tx, role: Role) -> Result<bool, CatalogError> {
     Ok(count > 0)
 }
 
+/// The tokens that were revoked or expired at or after `since`, and the time
+/// until when that is known: for who remembers tokens.
+pub async fn ended_since(tx: &mut Tx, since: Timestamp) -> Result<(Vec<TokenId>, Timestamp), CatalogError> {
+    const SQL: &str = "SELECT id FROM token
+        WHERE revoked_at >= $1 OR (expires_at >= $1 AND expires_at <= $2)";
+    let now = tx.now().await?;
+    let ended = on!(tx, db => sqlx::query_scalar(SQL).bind(since).bind(now).fetch_all(db).await?);
+    Ok((ended, now))
+}
+
 /// Ends a token. Ending it again changes nothing.
 pub async fn revoke(tx: &mut Tx, token: TokenId, by: &str) -> Result<Token, CatalogError> {
     const SQL: &str = "UPDATE token SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1";

@@ -193,7 +193,5 @@ fn list(bases: &[Manifest], json: bool) {
 }
 
 fn default_folder() -> PathBuf {
-    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
-    data.or_else(home).unwrap_or_default().join("katagami/bases")
+    super::data_folder().join("bases")
 }

@@ -4,13 +4,52 @@
 //! is one sentence that says what to do, and an exit code that scripts can
 //! tell apart.
 
+#[cfg(feature = "client")]
+pub mod admin;
 pub mod artefact;
 pub mod base;
+#[cfg(feature = "server")]
+pub mod config;
+#[cfg(all(feature = "server", feature = "edge"))]
+pub mod demo;
+#[cfg(feature = "client")]
+pub mod device;
+#[cfg(feature = "edge")]
+pub mod edge;
 pub mod exec;
+#[cfg(feature = "client")]
+pub mod filter;
+#[cfg(feature = "client")]
+pub mod images;
+#[cfg(feature = "client")]
+pub mod job;
+#[cfg(feature = "client")]
+pub mod mask;
+#[cfg(feature = "server")]
+pub mod offline;
+#[cfg(feature = "client")]
+pub mod online;
 pub mod printer;
+#[cfg(feature = "client")]
+pub mod progress;
+#[cfg(feature = "client")]
+pub mod release;
+#[cfg(feature = "client")]
+pub mod remote;
+#[cfg(feature = "server")]
+pub mod serve;
+#[cfg(feature = "client")]
+pub mod site;
+#[cfg(feature = "client")]
+pub mod snapshot;
+#[cfg(feature = "client")]
+pub mod validation;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+#[cfg(feature = "client")]
+use crate::domain::report::Kpi;
 use crate::domain::{ErrorKind, Problem};
 
 /// The exit code for an error: 2 for a wrong input, 3 for what is not there,
@@ -33,5 +72,40 @@ pub fn finish<E: Problem>(outcome: Result<(), E>) -> ExitCode {
             eprintln!("error: {error}");
             exit_code(&error)
         }
+    }
+}
+
+/// Ends a command that speaks to others: runs it to its end first.
+#[cfg(feature = "client")]
+pub fn finish_online<E: Problem>(command: impl Future<Output = Result<(), E>>) -> ExitCode {
+    match tokio::runtime::Runtime::new() {
+        Ok(runtime) => finish(runtime.block_on(command)),
+        Err(error) => {
+            eprintln!("error: no thread can be started ({error}); end other programs and try again");
+            ExitCode::from(5)
+        }
+    }
+}
+
+/// The folder that Katagami keeps its data in unless told otherwise.
+pub fn data_folder() -> PathBuf {
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+    data.or_else(home).unwrap_or_default().join("katagami")
+}
+
+/// A figure by its word on the command line.
+#[cfg(feature = "client")]
+fn kpi(text: &str) -> Result<Kpi, String> {
+    serde_json::from_value(text.into()).map_err(|_| "use probe, knn or few-shot".to_owned())
+}
+
+/// A figure in words.
+#[cfg(feature = "client")]
+const fn kpi_for_people(kpi: Kpi) -> &'static str {
+    match kpi {
+        Kpi::Probe => "linear probe",
+        Kpi::Knn => "nearest neighbours",
+        Kpi::FewShot => "few-shot probe",
     }
 }

@@ -30,6 +30,45 @@ pub fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) {
     }
 }
 
+/// Prints rows of any width as aligned columns.
+pub fn columns(rows: &[Vec<String>]) {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    for row in rows {
+        let cells = row.iter().zip(&widths);
+        let padded: Vec<String> = cells.map(|(cell, width)| format!("{cell:<width$}")).collect();
+        line(padded.join("  ").trim_end());
+    }
+}
+
+/// Prints what is known of one thing, a fact a line.
+pub fn facts(facts: &[(&str, String)]) {
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in facts {
+        line(&format!("{name:<width$}  {value}"));
+    }
+}
+
+/// Says on standard error which command comes next.
+pub fn next(command: &str) {
+    note(&format!("next: {command}"));
+}
+
+/// Says something to people on standard error.
+pub fn note(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// What is there, or a dash.
+pub fn or_dash(value: Option<impl std::fmt::Display>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
 /// A number of bytes in the unit that people read.
 pub fn bytes(count: u64) -> String {
     match count {

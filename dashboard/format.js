@@ -1,0 +1,62 @@
+// Numbers, times and states as people read them.
+
+const whole = new Intl.NumberFormat('en');
+
+/** 12,345 */
+export const count = (number) => whole.format(number);
+
+/** `1 image`, `12 images` */
+export const counted = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
+
+/** .712 as `71.2 %` */
+export const percent = (share) => `${(share * 100).toFixed(1)} %`;
+
+/** A difference of shares in percentage points: .034 as `+3.4`. */
+export const points = (share) => {
+  const text = Math.abs(share * 100).toFixed(1);
+  return `${text === '0.0' ? '±' : share < 0 ? '−' : '+'}${text}`;
+};
+
+/** A text as a sentence. */
+export const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`;
+
+/** Bytes with a unit of at most three digits. */
+export function bytes(number) {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let unit = 0;
+  let value = number;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 ? value : value.toFixed(value < 10 ? 1 : 0)} ${units[unit]}`;
+}
+
+/** Seconds as `45 s`, `3 min 20 s`, `2 h 5 min`, `3 days`. */
+export function duration(seconds) {
+  const s = Math.max(0, Math.round(seconds));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return s % 60 && s < 600 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${Math.round(s / 60)} min`;
+  if (s < 86_400) return s % 3600 >= 60 ? `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min` : `${Math.floor(s / 3600)} h`;
+  const days = Math.floor(s / 86_400);
+  return `${days} day${days === 1 ? '' : 's'}`;
+}
+
+/** How long ago `time` was. */
+export function ago(time, now = Date.now()) {
+  const seconds = (now - Date.parse(time)) / 1000;
+  // Nobody needs the seconds of five minutes ago, and they would be old at once.
+  return seconds < 10 ? 'just now' : `${duration(seconds < 60 ? seconds : Math.floor(seconds / 60) * 60)} ago`;
+}
+
+/** A time in the reader's own time zone. */
+export const moment = (time) => new Date(time).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+
+/** The first digits of a digest. */
+export const short = (digest) => digest.replace(/^sha256:/, '').slice(0, 12);
+
+/** `mask 3`, or what runs without one. */
+export const maskName = (version) => (version === null || version === undefined ? 'the plain base' : `mask ${version}`);
+
+/** The figures by their names for people. */
+export const KPIS = { probe: 'Linear probe', knn: 'Nearest neighbours', 'few-shot': 'Few labelled images' };

@@ -1,0 +1,224 @@
+//! Folders and files become tars: what is sent, in which batches, with which sidecars.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream};
+use tokio_tar::{Builder, Header};
+
+use crate::wire::v1::images::{Fate, Received};
+
+/// Most files of one request: so many are sent again when a connection breaks.
+const MOST_FILES: usize = 200;
+/// Most bytes of one request, but always at least one file.
+const MOST_BYTES: u64 = 64 << 20;
+/// Most bytes of a file that is read at all: it is held in memory while it is sent.
+const LONGEST: u64 = 256 << 20;
+
+/// A file to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name below the folder that was given.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What the factory says of it: `NAME.json` beside it.
+    pub sidecar: Option<PathBuf>,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// Finds the files below `path`, or `path` itself: in the order of their
+/// names, without hidden ones, sidecars with their images.
+pub fn entries(path: &Path) -> io::Result<Vec<Entry>> {
+    let mut found = Vec::new();
+    let root = if path.is_dir() {
+        walk(path, &mut found)?;
+        path
+    } else {
+        found.push(path.to_owned());
+        path.parent().unwrap_or(path)
+    };
+    found.sort();
+    let is_sidecar = |path: &Path| path.extension().is_some_and(|extension| extension == "json");
+    found
+        .into_iter()
+        .filter(|path| !is_sidecar(path))
+        .map(|path| {
+            let name = path.strip_prefix(root).unwrap_or(&path);
+            Ok(Entry {
+                name: name.to_string_lossy().into_owned(),
+                sidecar: sidecar_of(&path),
+                bytes: fs::metadata(&path)?.len(),
+                path,
+            })
+        })
+        .collect()
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        if path.is_dir() {
+            walk(&path, found)?;
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// `cell.png.json`, else `cell.json`, beside `cell.png`.
+fn sidecar_of(image: &Path) -> Option<PathBuf> {
+    let mut appended = image.as_os_str().to_owned();
+    appended.push(".json");
+    [PathBuf::from(appended), image.with_extension("json")]
+        .into_iter()
+        .find(|path| path.is_file())
+}
+
+/// Cuts a list of files into requests.
+pub fn batches(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+    let mut batches: Vec<Vec<Entry>> = Vec::new();
+    let mut bytes = 0;
+    for entry in entries {
+        match batches.last_mut() {
+            Some(batch) if batch.len() < MOST_FILES && bytes + entry.bytes <= MOST_BYTES => {
+                bytes += entry.bytes;
+                batch.push(entry);
+            }
+            _ => {
+                bytes = entry.bytes;
+                batches.push(vec![entry]);
+            }
+        }
+    }
+    batches
+}
+
+/// Splits off what cannot be sent, with the reason in the server's form.
+pub fn readable(batch: Vec<Entry>) -> (Vec<Entry>, Vec<Received>) {
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for entry in batch {
+        let reason = match fs::File::open(&entry.path) {
+            Err(error) => Some(("file_unusable", error.to_string())),
+            Ok(_) if entry.bytes > LONGEST => {
+                Some(("too_large", format!("larger than {} MiB", LONGEST >> 20)))
+            }
+            Ok(_) => None,
+        };
+        match reason {
+            None => good.push(entry),
+            Some((code, detail)) => bad.push(Received {
+                name: entry.name,
+                fate: Fate::Rejected,
+                digest: None,
+                code: Some(code.to_owned()),
+                detail: Some(detail),
+            }),
+        }
+    }
+    (good, bad)
+}
+
+/// The files as one tar, read one by one while it is sent.
+pub fn tar(entries: Vec<Entry>) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    let end = stream::once(async { Ok(Bytes::from_static(&[0; 1024])) });
+    stream::iter(entries).then(packed).chain(end)
+}
+
+/// About how many bytes that tar has: for a progress bar.
+pub fn tar_bytes(entries: &[Entry]) -> u64 {
+    let blocks = |bytes: u64| 512 + bytes.next_multiple_of(512);
+    entries.iter().map(|entry| blocks(entry.bytes)).sum()
+}
+
+/// One file with its sidecar as they stand in a tar.
+async fn packed(entry: Entry) -> io::Result<Bytes> {
+    let mut builder = Builder::new_non_terminated(Vec::new());
+    if let Some(sidecar) = &entry.sidecar {
+        // Named after the image, whichever of the two names it has on disk.
+        append(&mut builder, &format!("{}.json", entry.name), sidecar).await?;
+    }
+    append(&mut builder, &entry.name, &entry.path).await?;
+    Ok(builder.into_inner().await?.into())
+}
+
+async fn append(builder: &mut Builder<Vec<u8>>, name: &str, path: &Path) -> io::Result<()> {
+    let content = tokio::fs::read(path).await?;
+    let mut header = Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    header.set_cksum();
+    builder.append_data(&mut header, name, content.as_slice()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, bytes: u64) -> Entry {
+        Entry {
+            name: name.to_owned(),
+            path: PathBuf::from(name),
+            sidecar: None,
+            bytes,
+        }
+    }
+
+    #[test]
+    fn a_batch_is_small_in_files_and_bytes_but_never_empty() {
+        let files = (0..450).map(|n| entry(&n.to_string(), 1)).collect();
+        let sizes: Vec<usize> = batches(files).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [200, 200, 50]);
+        let large = vec![entry("a", MOST_BYTES + 1), entry("b", 1), entry("c", MOST_BYTES)];
+        let sizes: Vec<usize> = batches(large).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [1, 1, 1]);
+        assert!(batches(Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn sidecars_go_with_their_images_and_hidden_files_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, name).unwrap();
+        };
+        [
+            "b.png",
+            "b.json",
+            "line/a.png",
+            "line/a.png.json",
+            ".DS_Store",
+            "lost.json",
+        ]
+        .into_iter()
+        .for_each(write);
+        let found = entries(folder.path()).unwrap();
+        let names: Vec<_> = found.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["b.png", "line/a.png"]);
+        assert!(found.iter().all(|entry| entry.sidecar.is_some()));
+    }
+
+    #[tokio::test]
+    async fn a_tar_of_files_reads_back_with_long_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = format!("{}/{}.png", "d".repeat(90), "n".repeat(120));
+        let path = folder.path().join(&name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "pixels").unwrap();
+        let chunks: Vec<_> = tar(entries(folder.path()).unwrap()).collect().await;
+        let bytes: Vec<u8> = chunks.into_iter().flat_map(Result::unwrap).collect();
+        let mut archive = tokio_tar::Archive::new(bytes.as_slice());
+        let mut read = archive.entries().unwrap();
+        let first = read.next().await.unwrap().unwrap();
+        assert_eq!(first.path().unwrap().to_string_lossy(), name);
+        assert!(read.next().await.is_none());
+    }
+}

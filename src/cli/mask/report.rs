@@ -1,0 +1,147 @@
+//! A report as people read it.
+
+use std::fmt::Display;
+
+use crate::cli::printer;
+use crate::domain::report::{Estimate, Figure, LabelFree, LabelledFigures, Report, TrainingFigures};
+
+/// Prints the whole report: verdict first, then what it rests on.
+pub fn print(title: &str, report: &Report) {
+    let verdict = &report.gate.verdict;
+    printer::line(&format!("{title}: {}", verdict.word()));
+    for reason in verdict.reasons() {
+        printer::line(&format!("  {reason}"));
+    }
+    if verdict.reasons().is_empty() {
+        printer::line("  no worse than the base, and a shown benefit");
+    }
+    if let Some(test) = &report.test {
+        labelled(
+            "test split, which neither training nor gate has read",
+            test,
+            report.random_mask.as_ref(),
+        );
+    }
+    if let Some(validation) = &report.validation {
+        labelled("validation split, which the gate judged by", validation, None);
+    }
+    if let Some(signals) = &report.label_free {
+        label_free(signals);
+    }
+    training(report);
+}
+
+fn labelled(what: &str, figures: &LabelledFigures, random: Option<&LabelledFigures>) {
+    printer::line(&format!(
+        "\nbalanced accuracy on {} images of {} classes ({what}), with 95 % intervals",
+        figures.images, figures.classes
+    ));
+    let row = |name: &str, figure: &Figure, random: Option<&Figure>| {
+        [
+            name.to_owned(),
+            interval(&figure.base),
+            interval(&figure.mask),
+            difference(&figure.difference),
+            random.map_or_else(String::new, |figure| difference(&figure.difference)),
+        ]
+    };
+    let mut rows = vec![
+        row("linear probe", &figures.probe, random.map(|random| &random.probe)),
+        row("neighbours", &figures.knn, random.map(|random| &random.knn)),
+    ];
+    if let Some(few_shot) = &figures.few_shot {
+        let random = random.and_then(|random| random.few_shot.as_ref());
+        rows.push(row("few-shot probe", few_shot, random));
+    }
+    let control = if random.is_some() { "RANDOM MASK" } else { "" };
+    printer::table(["", "BASE", "MASK", "DIFFERENCE", control], &rows);
+}
+
+fn label_free(signals: &LabelFree) {
+    printer::line(&format!("\nsignals without labels on {} images", signals.images));
+    let row = |name: &str, base: String, mask: String| [name.to_owned(), base, mask];
+    let (base, mask) = (&signals.base, &signals.mask);
+    let rank = |value: f64| format!("{value:.1}");
+    printer::table(
+        ["", "BASE", "MASK"],
+        &[
+            row(
+                "effective rank",
+                rank(base.effective_rank),
+                rank(mask.effective_rank),
+            ),
+            row("mean cosine", number(base.mean_cosine), number(mask.mean_cosine)),
+            row("spread", number(base.spread), number(mask.spread)),
+            row(
+                "instance retrieval",
+                interval(&signals.retrieval.base),
+                interval(&signals.retrieval.mask),
+            ),
+            row("neighbours kept", number(1.0), number(signals.stability)),
+        ],
+    );
+}
+
+fn training(report: &Report) {
+    let TrainingFigures {
+        loss,
+        density,
+        flips,
+        flips_against_parent,
+        seconds,
+        images_per_second,
+    } = &report.training;
+    printer::line("\ntraining");
+    let say = |what: &str, value: &dyn Display| printer::line(&format!("  {what:<14}{value}"));
+    let weights: u64 = density.iter().map(|layer| layer.weights).sum();
+    if weights > 0 {
+        say("dropped", &format_args!("{flips} of {weights} weights"));
+    } else {
+        say("dropped", &format_args!("{flips} weights"));
+    }
+    if let Some(changed) = flips_against_parent {
+        say(
+            "changed",
+            &format_args!("{changed} bits against the mask that it started from"),
+        );
+    }
+    if let (Some(first), Some(last)) = (loss.first(), loss.last()) {
+        say(
+            "loss",
+            &format_args!(
+                "{:.3} at step {}, {:.3} at step {}",
+                first.loss, first.step, last.loss, last.step
+            ),
+        );
+    }
+    say(
+        "images",
+        &format_args!(
+            "{} used, {} left out because the validation set has them or nearly",
+            report.images.used, report.images.left_out
+        ),
+    );
+    say(
+        "time",
+        &format_args!("{seconds:.0} s, {images_per_second:.1} images a second"),
+    );
+}
+
+/// `0.753 (0.731 to 0.774)`; without an interval only the figure.
+pub fn interval(estimate: &Estimate) -> String {
+    let Estimate { value, lower, upper } = estimate;
+    if lower == upper {
+        return number(*value);
+    }
+    format!("{value:.3} ({lower:.3} to {upper:.3})")
+}
+
+/// `+0.009 (-0.003 to +0.021)`
+pub fn difference(estimate: &Estimate) -> String {
+    let Estimate { value, lower, upper } = estimate;
+    format!("{value:+.3} ({lower:+.3} to {upper:+.3})")
+}
+
+fn number(value: f64) -> String {
+    format!("{value:.3}")
+}

@@ -1,0 +1,143 @@
+//! `katagami site …`: the factories of a server.
+
+use clap::{Args, Subcommand};
+
+use super::printer;
+use super::remote::{CommandError, Remote};
+use crate::domain::SiteName;
+use crate::domain::gate::GateSettings;
+use crate::domain::report::Kpi;
+use crate::wire::v1::sites::{NewSite, Site};
+
+/// Make sites (factories) and look at them
+#[derive(Debug, Args)]
+pub struct SiteArgs {
+    #[command(flatten)]
+    remote: Remote,
+    #[command(subcommand)]
+    command: SiteCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SiteCommand {
+    /// Make a site
+    Create(Create),
+    /// List the sites
+    List,
+    /// Show a site
+    Show {
+        /// The site
+        site: SiteName,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Create {
+    /// Its name, such as osaka-2; cannot be changed later
+    site: SiteName,
+    /// Its name for people
+    #[arg(long)]
+    title: Option<String>,
+    /// Which figure its masks are judged by: probe, knn or few-shot
+    #[arg(long, default_value = "probe", value_parser = super::kpi)]
+    kpi: Kpi,
+    /// How much worse than the base a mask may be and still count as no worse
+    #[arg(long, value_parser = margin)]
+    margin: Option<f64>,
+}
+
+fn margin(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(margin) if (0.0..1.0).contains(&margin) => Ok(margin),
+        _ => Err("use a number from 0 to 1".to_owned()),
+    }
+}
+
+/// Runs a `site` command.
+pub async fn run(args: SiteArgs) -> Result<(), CommandError> {
+    let client = args.remote.connect()?;
+    match args.command {
+        SiteCommand::Create(create) => {
+            let mut gate = GateSettings::default();
+            gate.margin = create.margin.unwrap_or(gate.margin);
+            let site = client
+                .create_site(&NewSite {
+                    name: create.site,
+                    title: create.title,
+                    kpi: create.kpi,
+                    gate,
+                })
+                .await?;
+            args.remote.answer(&site, || {
+                printer::line(&format!("site `{}` is there", site.name));
+                printer::next(&format!("katagami images submit {} FOLDER", site.name));
+            });
+        }
+        SiteCommand::List => {
+            let sites = client.all_sites().await?;
+            args.remote.answer(&sites, || list(&sites));
+        }
+        SiteCommand::Show { site } => {
+            let site = client.site(&site).await?;
+            args.remote.answer(&site, || show(&site));
+        }
+    }
+    Ok(())
+}
+
+fn list(sites: &[Site]) {
+    if sites.is_empty() {
+        return printer::line("no site yet; make one with `katagami site create NAME`");
+    }
+    let row = |site: &Site| {
+        [
+            site.name.to_string(),
+            site.title.clone(),
+            site.images.to_string(),
+            site.open_jobs.to_string(),
+            site.masks.to_string(),
+            printer::or_dash(site.stable),
+            site.devices.to_string(),
+        ]
+    };
+    let rows: Vec<_> = sites.iter().map(row).collect();
+    printer::table(
+        [
+            "SITE",
+            "TITLE",
+            "IMAGES",
+            "OPEN JOBS",
+            "MASKS",
+            "STABLE",
+            "DEVICES",
+        ],
+        &rows,
+    );
+}
+
+fn show(site: &Site) {
+    let name = &site.name;
+    let stable = match site.stable {
+        Some(version) => format!("mask {version}"),
+        None => "no mask: devices run the plain base".to_owned(),
+    };
+    printer::facts(&[
+        ("site", name.to_string()),
+        ("title", site.title.clone()),
+        ("made", site.created_at.to_string()),
+        ("images", site.images.to_string()),
+        ("judged by", super::kpi_for_people(site.kpi).to_owned()),
+        ("margin", site.gate.margin.to_string()),
+        ("open jobs", site.open_jobs.to_string()),
+        ("masks", site.masks.to_string()),
+        ("stable", stable),
+        ("devices", site.devices.to_string()),
+    ]);
+    printer::next(&match (site.images, site.open_jobs, site.masks, site.stable) {
+        (0, ..) => format!("katagami images submit {name} FOLDER"),
+        (_, 0, 0, _) => format!("katagami job start {name} --watch"),
+        (_, _, 0, _) => format!("katagami job list {name}"),
+        (.., None) => format!("katagami mask list {name}"),
+        (.., Some(version)) => format!("katagami mask report {name} {version}"),
+    });
+}

@@ -1,0 +1,123 @@
+//! The edge: the real executable against a server that serves the contract of
+//! its endpoints and can be told to misbehave, which a real one cannot.
+
+mod agent;
+mod cuts;
+mod pull;
+mod server;
+mod whole;
+
+use std::path::{Path, PathBuf};
+
+use katagami::base::{Weights, architecture, import};
+use katagami::domain::{Digest, MaskVersion};
+use katagami::mask::{ExecutionProfile, Figures, Header, Mask, apply, encode};
+
+use crate::support::{self, Answer};
+use server::{Server, World};
+
+/// A mask over `base` for site `osaka`, other bits for each version.
+fn mask_over(base: &Weights, preprocessing: Digest, version: u32) -> Vec<u8> {
+    mask_of("osaka", base, preprocessing, version)
+}
+
+fn mask_of(site: &str, base: &Weights, preprocessing: Digest, version: u32) -> Vec<u8> {
+    let head = base.architecture.index_of("_conv_head.weight").unwrap();
+    let mut mask = Mask::keeping_all(base.architecture, [head]);
+    let bits = mask.tensors.get_mut(&head).unwrap();
+    (version as usize..bits.len())
+        .step_by(40_000)
+        .for_each(|index| bits.set(index, false));
+    let header = Header {
+        base: base.digest(),
+        preprocessing,
+        site: site.parse().unwrap(),
+        version: MaskVersion(version),
+        snapshot: Digest::of(b"snapshot"),
+        recipe: Digest::of(b"recipe"),
+        job: None,
+        profile: ExecutionProfile::default(),
+        weights: apply(&mask, base.clone()).unwrap().digest(),
+        report: None,
+        figures: Figures::default(),
+        software: "test".to_owned(),
+        created_at: katagami::domain::Timestamp::from_micros(0),
+    };
+    encode(&header, &mask, base.architecture).unwrap()
+}
+
+/// A device's folder and the server that it asks.
+struct Device {
+    folder: tempfile::TempDir,
+    server: Server,
+}
+
+impl Device {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            server: Server::start(),
+        }
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.folder.path().join("device")
+    }
+
+    /// Runs `katagami edge …` on this device's folder.
+    fn edge(&self, command: &str, arguments: &[&str]) -> Answer {
+        let dir = self.dir();
+        let mut all = vec!["edge", command, "--dir", dir.to_str().unwrap()];
+        all.extend(arguments);
+        support::katagami(self.folder.path(), &all)
+    }
+
+    fn pull(&self, arguments: &[&str]) -> Answer {
+        let url = self.server.url();
+        let mut all = vec!["--server", url.as_str(), "--token", server::TOKEN];
+        all.extend(arguments);
+        self.edge("pull", &all)
+    }
+
+    fn pulled(&self) -> serde_json::Value {
+        self.pull(&["--json"]).good().json()
+    }
+
+    fn world(&self) -> std::sync::MutexGuard<'_, World> {
+        self.server.world()
+    }
+
+    fn status(&self) -> serde_json::Value {
+        self.edge("status", &["--json"]).good().json()
+    }
+
+    /// The digest of the weights that `current` names, computed here.
+    fn weights(&self) -> Digest {
+        let architecture = architecture("efficientnet_lite0").unwrap();
+        import(architecture, &self.dir().join("current/model.safetensors"))
+            .unwrap()
+            .digest()
+    }
+
+    /// The folders of models.
+    fn models(&self) -> Vec<String> {
+        names(&self.dir().join("models"))
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Flips one bit in the middle of a file.
+fn flip(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}

@@ -25,8 +25,8 @@ build: ## Builds katagami and katagami-worker into target/release
 	$(CARGO) build --release --locked --bins
 
 .PHONY: run
-run: setup build ## Trains a mask on real photographs and lays it over the base (about 2 minutes)
-	@scripts/demo.sh
+run: setup build ## Shows the whole way: server, training, gate, edge, dashboard (12 minutes; DEMO="--quick --once" for 2)
+	@scripts/demo.sh $(DEMO)
 
 .PHONY: test
 test: setup ## Runs all tests

@@ -16,6 +16,7 @@ pub mod catalog;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod companion;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod domain;
@@ -24,6 +25,7 @@ pub mod edge;
 pub mod evaluate;
 #[cfg(feature = "server")]
 pub mod intake;
+pub mod killpoint;
 pub mod mask;
 #[cfg(feature = "server")]
 pub mod release;

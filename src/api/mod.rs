@@ -8,9 +8,11 @@
 pub mod background;
 pub mod bases;
 pub mod caller;
+pub mod children;
 pub mod dashboard;
 pub mod error;
 pub mod extract;
+pub mod grpc;
 pub mod idempotency;
 pub mod listener;
 pub mod observe;
@@ -48,8 +50,9 @@ pub fn router(app: &App) -> Router {
         .merge(rest::unlimited(document))
         .with_state(app.clone());
     // One port: the workers' protocol and the dashboard are merged here.
-    let rest = rest.merge(dashboard::routes());
-    rest.fallback(observe::nothing_here)
+    rest.merge(grpc::routes(app))
+        .merge(dashboard::routes())
+        .fallback(observe::nothing_here)
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(axum::middleware::from_fn_with_state(app.clone(), observe::layer))
 }

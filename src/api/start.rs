@@ -68,7 +68,7 @@ pub enum StartError {
     },
     /// Nobody could use a server without tokens.
     #[error(
-        "there is no admin's token yet, and one is made by itself only on loopback; make one with `katagami admin token create --role admin --name NAME`"
+        "there is no admin's token yet, and one is made by itself only on loopback; make one with `katagami admin token create NAME --role admin --offline`"
     )]
     NoAdmin,
     /// The system gives no randomness.
@@ -198,6 +198,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let handle = Handle::new();
     let served = app.tasks.spawn(listener.serve(router(&app), handle.clone()));
     handle.listening().await;
+    super::children::supervise(&app, addr).await?;
     Ok(Running {
         addr,
         url,
@@ -255,7 +256,7 @@ fn make_folder(path: &Path) -> Result<(), StartError> {
 }
 
 /// Writes a file that only its owner reads, all of it or nothing.
-fn write_private(path: &Path, text: &str) -> Result<(), StartError> {
+pub(super) fn write_private(path: &Path, text: &str) -> Result<(), StartError> {
     // A temporary file, which this begins as, is its owner's alone.
     let written = write_atomically(path, |file| writeln!(file, "{text}"));
     written.map_err(|source| StartError::Data {

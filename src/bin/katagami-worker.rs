@@ -8,7 +8,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use katagami::{base, cli, domain, evaluate, mask};
+use katagami::{base, cli, client, domain, evaluate, killpoint, mask, wire};
 
 #[path = "../train/mod.rs"]
 mod train;

@@ -17,13 +17,13 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Base(cli::base::BaseArgs),
+    #[cfg(feature = "client")]
+    #[command(flatten)]
+    Online(cli::online::Online),
     #[cfg(feature = "server")]
     Serve(cli::serve::ServeArgs),
     #[cfg(feature = "server")]
     Config(cli::config::ConfigArgs),
-    #[cfg(feature = "client")]
-    #[command(flatten)]
-    Online(cli::online::Online),
     Artefact(cli::artefact::ArtefactArgs),
     #[cfg(feature = "edge")]
     Edge(cli::edge::EdgeArgs),
@@ -61,12 +61,12 @@ fn main() -> ExitCode {
     };
     match Arguments::parse().command {
         Command::Base(args) => cli::finish(cli::base::run(args)),
+        #[cfg(feature = "client")]
+        Command::Online(command) => cli::finish_online(command.run()),
         #[cfg(feature = "server")]
         Command::Serve(args) => cli::finish(cli::serve::run(&args)),
         #[cfg(feature = "server")]
         Command::Config(args) => cli::finish(cli::config::run(&args)),
-        #[cfg(feature = "client")]
-        Command::Online(command) => cli::finish_online(command.run()),
         Command::Artefact(args) => cli::finish(cli::artefact::run(args)),
         #[cfg(feature = "edge")]
         Command::Edge(args) => cli::finish(cli::edge::run(args)),

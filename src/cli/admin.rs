@@ -7,7 +7,7 @@ use super::remote::{CommandError, Remote};
 use crate::domain::permission::Role;
 use crate::domain::{SiteName, TokenId};
 use crate::wire::v1::page::PageQuery;
-use crate::wire::v1::tokens::{AuditEntry, NewToken, Token};
+use crate::wire::v1::tokens::{AuditEntry, IssuedToken, NewToken, Token};
 use crate::wire::v1::workers::Worker;
 
 /// Make and revoke tokens, see workers and the audit trail
@@ -39,16 +39,7 @@ enum AdminCommand {
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
     /// Make a token: prints it, once
-    Create {
-        /// What it is for, for the audit trail
-        name: String,
-        /// Its role: admin, operator, auditor, site or worker
-        #[arg(long, value_parser = role)]
-        role: Role,
-        /// The site, for role site
-        #[arg(long)]
-        site: Option<SiteName>,
-    },
+    Create(Create),
     /// List the tokens, without their secrets
     List,
     /// Revoke a token
@@ -58,23 +49,50 @@ enum TokenCommand {
     },
 }
 
+#[derive(Debug, Args)]
+struct Create {
+    /// What it is for, for the audit trail
+    name: String,
+    /// Its role: admin, operator, auditor, site or worker
+    #[arg(long, value_parser = role)]
+    role: Role,
+    /// The site, for role site
+    #[arg(long)]
+    site: Option<SiteName>,
+    #[cfg(feature = "server")]
+    #[command(flatten)]
+    beside: super::offline::Beside,
+}
+
+impl Create {
+    /// Makes the token, through the server unless told otherwise.
+    async fn issue(self, remote: &Remote) -> Result<IssuedToken, CommandError> {
+        let new = NewToken {
+            name: self.name,
+            role: self.role,
+            site: self.site,
+            expires_at: None,
+        };
+        #[cfg(feature = "server")]
+        if let Some(issued) = self.beside.issue(&new).await? {
+            return Ok(issued);
+        }
+        Ok(remote.connect()?.create_token(&new).await?)
+    }
+}
+
 fn role(text: &str) -> Result<Role, String> {
     Role::of_word(text).ok_or_else(|| "use admin, operator, auditor, site or worker".to_owned())
 }
 
 /// Runs an `admin` command.
 pub async fn run(args: AdminArgs) -> Result<(), CommandError> {
-    let client = args.remote.connect()?;
     let remote = args.remote;
+    // Each connects for itself: one of them can do without a server.
+    let connect = || remote.connect();
     match args.command {
-        AdminCommand::Token(TokenCommand::Create { name, role, site }) => {
-            let new = NewToken {
-                name,
-                role,
-                site,
-                expires_at: None,
-            };
-            let issued = client.create_token(&new).await?;
+        AdminCommand::Token(TokenCommand::Create(create)) => {
+            let issued = create.issue(&remote).await?;
             remote.answer(&issued, || {
                 printer::line(&issued.secret);
                 printer::note(&format!(
@@ -86,17 +104,17 @@ pub async fn run(args: AdminArgs) -> Result<(), CommandError> {
             });
         }
         AdminCommand::Token(TokenCommand::List) => {
-            let tokens = client.all_tokens().await?;
+            let tokens = connect()?.all_tokens().await?;
             remote.answer(&tokens, || list_tokens(&tokens));
         }
         AdminCommand::Token(TokenCommand::Revoke { token }) => {
-            client.revoke_token(token).await?;
+            connect()?.revoke_token(token).await?;
             remote.answer(&serde_json::json!({ "revoked": token }), || {
                 printer::line(&format!("token {token} is revoked"));
             });
         }
         AdminCommand::Workers => {
-            let workers = client.all_workers().await?;
+            let workers = connect()?.all_workers().await?;
             remote.answer(&workers, || list_workers(&workers));
         }
         AdminCommand::Audit { limit } => {
@@ -104,10 +122,11 @@ pub async fn run(args: AdminArgs) -> Result<(), CommandError> {
                 cursor: None,
                 limit: Some(limit),
             };
-            let entries = client.audit(&query).await?.items;
+            let entries = connect()?.audit(&query).await?.items;
             remote.answer(&entries, || list_entries(&entries));
         }
         AdminCommand::Whoami => {
+            let client = connect()?;
             let own = client.whoami().await?;
             remote.answer(&own, || {
                 printer::facts(&[

@@ -40,16 +40,7 @@ impl Problem for ExecError {
 
 /// Where `katagami-worker` is: beside this executable, else on PATH.
 pub fn find_worker() -> Result<PathBuf, ExecError> {
-    const NAME: &str = "katagami-worker";
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|own| own.parent().map(|folder| folder.join(NAME)));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    beside
-        .into_iter()
-        .chain(std::env::split_paths(&path).map(|folder| folder.join(NAME)))
-        .find(|candidate| candidate.is_file())
-        .ok_or(ExecError::Missing)
+    crate::companion::worker().ok_or(ExecError::Missing)
 }
 
 /// Replaces this process by `katagami-worker` with `arguments`. Returns only if that fails.

@@ -1,6 +1,8 @@
 //! What an operator can do beside a server, on its database: make a token when
 //! nobody has one any more.
 
+use clap::Args;
+
 use super::serve::Settings;
 use crate::api::secret::Secret;
 use crate::api::start::{StartError, open_catalog};
@@ -8,7 +10,34 @@ use crate::catalog::CatalogError;
 use crate::catalog::tokens::{self, NewCredential};
 use crate::config::ConfigError;
 use crate::domain::{ErrorKind, Problem};
-use crate::wire::v1::tokens::IssuedToken;
+use crate::wire::v1::tokens::{IssuedToken, NewToken};
+
+/// Whether, and on which database, a token is made beside the server.
+#[derive(Debug, Args)]
+pub struct Beside {
+    /// Make it in the database itself, where the server runs: for when nobody has a token any more
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Beside {
+    /// Makes the token if it is to be made without the server.
+    pub async fn issue(&self, new: &NewToken) -> Result<Option<IssuedToken>, OfflineError> {
+        if !self.offline {
+            return Ok(None);
+        }
+        let credential = NewCredential {
+            name: new.name.clone(),
+            role: new.role,
+            site: new.site.clone(),
+            device: None,
+            expires_at: new.expires_at,
+        };
+        issue_token(&self.settings, credential).await.map(Some)
+    }
+}
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]

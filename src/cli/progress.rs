@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::printer;
+
 /// A bar over files. With `open`, more of them will come than `count` says.
 pub fn files(what: String, count: u64, open: bool) -> ProgressBar {
     let template = if open {
@@ -31,6 +33,15 @@ pub fn steps(what: String) -> ProgressBar {
         Some(0),
     )
     .with_prefix(what)
+}
+
+/// Says something above a bar, or on standard error where no bar can be drawn.
+pub fn say(bar: &ProgressBar, text: &str) {
+    if bar.is_hidden() {
+        printer::note(text);
+    } else {
+        bar.println(text);
+    }
 }
 
 fn bar(template: &str, message: String, count: Option<u64>) -> ProgressBar {

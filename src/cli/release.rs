@@ -5,8 +5,8 @@ use std::str::FromStr;
 use clap::{Args, Subcommand};
 
 use super::printer;
-use super::remote::{CommandError, Remote};
-use crate::client::Client;
+use super::remote::{CommandError, Remote, of_site};
+use crate::client::{Client, ClientError};
 use crate::domain::{ChannelName, MaskVersion, SiteName};
 use crate::wire::v1::channels::{Channel, ChannelChange, ChannelMove};
 
@@ -106,8 +106,7 @@ pub async fn run(args: ReleaseArgs) -> Result<(), CommandError> {
             remote.answer(&moved, || said(&moved));
         }
         ReleaseCommand::Back { site, channel, why } => {
-            let current = client.channel(&site, &channel).await?;
-            let history = client.channel_history(&site, &channel).await?;
+            let history = of_site(&client, &site, client.channel_history(&site, &channel).await?).await?;
             let Some(last) = history.first() else {
                 return Err(CommandError::NeverMoved { site, channel });
             };
@@ -117,18 +116,18 @@ pub async fn run(args: ReleaseArgs) -> Result<(), CommandError> {
                 force: why.force,
             };
             let moved = client
-                .move_channel(&site, &channel, &change, Some(current.revision))
+                .move_channel(&site, &channel, &change, Some(last.revision))
                 .await?;
             remote.answer(&moved, || said(&moved));
         }
         ReleaseCommand::History { site, channel } => {
-            let moves = client.channel_history(&site, &channel).await?;
+            let moves = of_site(&client, &site, client.channel_history(&site, &channel).await?).await?;
             remote.answer(&moves, || list_moves(&moves));
         }
         ReleaseCommand::Show { site, channel } => {
             let channels = match channel {
                 Some(channel) => vec![client.channel(&site, &channel).await?],
-                None => client.all_channels(&site).await?,
+                None => of_site(&client, &site, client.all_channels(&site).await?).await?,
             };
             remote.answer(&channels, || list_channels(&site, &channels));
         }
@@ -143,10 +142,16 @@ pub async fn set(
     channel: &ChannelName,
     change: &ChannelChange,
 ) -> Result<Channel, CommandError> {
-    let current = client.channel(site, channel).await?;
-    Ok(client
-        .move_channel(site, channel, change, Some(current.revision))
-        .await?)
+    let revision = match client.channel(site, channel).await {
+        Ok(current) => current.revision,
+        // A channel begins with its first move.
+        Err(ClientError::Refused {
+            code: "no_such_channel",
+            ..
+        }) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(client.move_channel(site, channel, change, Some(revision)).await?)
 }
 
 fn back(last: &ChannelMove) -> String {

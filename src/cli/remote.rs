@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::printer;
 use crate::client::{Client, ClientError};
-use crate::domain::{ErrorKind, Problem};
+use crate::domain::{ErrorKind, Problem, SiteName};
 
 /// Which server, and in which form it is answered.
 #[derive(Debug, Clone, Args)]
@@ -76,6 +76,15 @@ impl Remote {
     }
 }
 
+/// A list of a site as it is; if it is empty, only if there is such a site:
+/// to those who may see all sites, a site that was never made looks empty.
+pub async fn of_site<T>(client: &Client, site: &SiteName, items: Vec<T>) -> Result<Vec<T>, CommandError> {
+    if items.is_empty() {
+        client.site(site).await?;
+    }
+    Ok(items)
+}
+
 fn remembered_path() -> PathBuf {
     super::data_folder().join("server.json")
 }
@@ -133,6 +142,10 @@ pub enum CommandError {
         /// Of how many.
         files: u64,
     },
+    /// A token was not made beside the server.
+    #[cfg(feature = "server")]
+    #[error(transparent)]
+    Offline(#[from] super::offline::OfflineError),
     /// A job failed.
     #[error("job {job} failed: {reason}; read `katagami job logs {job}`")]
     JobFailed {
@@ -150,7 +163,7 @@ pub enum CommandError {
     )]
     NeverMoved {
         /// The site.
-        site: crate::domain::SiteName,
+        site: SiteName,
         /// The channel.
         channel: crate::domain::ChannelName,
     },
@@ -173,6 +186,8 @@ impl Problem for CommandError {
             | Self::NothingToSend(_)
             | Self::Rejected { .. } => ErrorKind::Invalid,
             Self::Client(source) | Self::BrokenOff { source, .. } => source.kind(),
+            #[cfg(feature = "server")]
+            Self::Offline(error) => error.kind(),
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => ErrorKind::NotFound,
                 io::ErrorKind::PermissionDenied => ErrorKind::Forbidden,
@@ -188,6 +203,8 @@ impl Problem for CommandError {
             Self::NoToken(_) => "no_token",
             Self::Remembered(_) => "server_file_damaged",
             Self::Client(source) => source.code(),
+            #[cfg(feature = "server")]
+            Self::Offline(error) => error.code(),
             Self::BrokenOff { .. } => "submission_broken_off",
             Self::Io { .. } => "file_unusable",
             Self::NothingToSend(_) => "nothing_to_send",

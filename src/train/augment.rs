@@ -1,10 +1,12 @@
 //! Multi-crop: several random views of each image (SwAV §3.3).
 
+use std::f32::consts::TAU;
+
 use image::{RgbImage, imageops};
 use rayon::prelude::*;
 
 use super::random::{Purpose, Stream};
-use super::recipe::{AugmentRule, CropRule};
+use super::recipe::{AugmentRule, CropRule, Flips};
 use crate::base::Preprocessing;
 
 /// The crops of one size of a batch: crop by crop, within a crop image by image.
@@ -34,13 +36,9 @@ pub fn multi_crop(
             .into_par_iter()
             .flat_map_iter(|(crop, image)| {
                 let place = [u64::from(step), image as u64, crop as u64];
-                view(
-                    &images[image],
-                    crops,
-                    rule,
-                    preprocessing,
-                    Stream::new(seed, Purpose::Crop, place),
-                )
+                let mut random = Stream::new(seed, Purpose::Crop, place);
+                let picture = view(&images[image], crops, rule, preprocessing, &mut random);
+                preprocessing.normalise(&picture)
             })
             .collect();
         Crops {
@@ -52,24 +50,57 @@ pub fn multi_crop(
     [draw(&rule.large, 0), draw(&rule.small, rule.large.count)]
 }
 
-/// One random view `[3, size, size]` of an image.
+/// One random view of each image at `size` pixels, the same for the same seed:
+/// what a comparison without labels shows two models beside the images themselves.
+pub fn views(
+    images: &[&RgbImage],
+    rule: &AugmentRule,
+    preprocessing: &Preprocessing,
+    seed: u64,
+) -> Vec<RgbImage> {
+    let crop = CropRule {
+        count: 1,
+        size: preprocessing.size,
+        scale: rule.large.scale,
+    };
+    (images.par_iter().enumerate())
+        .map(|(at, image)| {
+            let mut random = Stream::new(seed, Purpose::View, [at as u64, 0, 0]);
+            view(image, &crop, rule, preprocessing, &mut random)
+        })
+        .collect()
+}
+
+/// One random view of an image.
 fn view(
     image: &RgbImage,
     crop: &CropRule,
     rule: &AugmentRule,
     preprocessing: &Preprocessing,
-    mut random: Stream,
-) -> Vec<f32> {
-    let region = region(image.dimensions(), crop.scale, &mut random);
+    random: &mut Stream,
+) -> RgbImage {
+    let region = region(image.dimensions(), crop.scale, random);
     let mut picture = preprocessing.resize_region(image, region, crop.size);
     if random.next_coin() {
         imageops::flip_horizontal_in_place(&mut picture);
     }
-    if random.next_coin() {
+    if rule.flips == Flips::Both && random.next_coin() {
         imageops::flip_vertical_in_place(&mut picture);
     }
-    jitter(&mut picture, rule, &mut random);
-    preprocessing.normalise(&picture)
+    // Chance is drawn for what a recipe uses, and for nothing else.
+    let mut happens = |share: f64| share > 0.0 && random.next_unit() < share;
+    let (unjittered, grey, blurred) = (happens(rule.unjittered), happens(rule.grey), happens(rule.blur));
+    if !unjittered {
+        jitter(&mut picture, rule, random);
+        turn_colours(&mut picture, rule, random);
+    }
+    if grey {
+        mix_colours(&mut picture, &[LUMA; 3]);
+    }
+    if blurred {
+        picture = imageops::blur(&picture, random.next_in(0.1, 2.0) as f32);
+    }
+    picture
 }
 
 /// A random part `[left, top, width, height]` of an image: a share of its
@@ -115,6 +146,59 @@ fn jitter(picture: &mut RgbImage, rule: &AugmentRule, random: &mut Stream) {
     }
 }
 
+/// How bright each colour is to the eye (ITU-R BT.709).
+const LUMA: [f32; 3] = [0.213, 0.715, 0.072];
+
+/// Multiplies saturation, then turns the hue around the grey axis.
+fn turn_colours(picture: &mut RgbImage, rule: &AugmentRule, random: &mut Stream) {
+    if rule.saturation > 0.0 {
+        let factor = random.next_in(1.0 - rule.saturation, 1.0 + rule.saturation) as f32;
+        let row = |colour: usize| {
+            let own = |other: usize| if other == colour { factor } else { 0.0 };
+            [0, 1, 2].map(|other| LUMA[other] * (1.0 - factor) + own(other))
+        };
+        mix_colours(picture, &[row(0), row(1), row(2)]);
+    }
+    if rule.hue > 0.0 {
+        let (sin, cos) = (TAU * random.next_in(-rule.hue, rule.hue) as f32).sin_cos();
+        // The matrix of SVG's hueRotate: grey stays grey, brightness nearly stays.
+        let [r, g, b] = LUMA;
+        let matrix = [
+            [
+                r + cos * (1.0 - r) - sin * r,
+                g - cos * g - sin * g,
+                b - cos * b + sin * (1.0 - b),
+            ],
+            [
+                r - cos * r + sin * 0.143,
+                g + cos * (1.0 - g) + sin * 0.140,
+                b - cos * b - sin * 0.283,
+            ],
+            [
+                r - cos * r - sin * (1.0 - r),
+                g - cos * g + sin * g,
+                b + cos * (1.0 - b) + sin * b,
+            ],
+        ];
+        mix_colours(picture, &matrix);
+    }
+}
+
+/// Makes each colour of a pixel a sum of all three.
+fn mix_colours(picture: &mut RgbImage, matrix: &[[f32; 3]; 3]) {
+    for pixel in picture.pixels_mut() {
+        let colours = pixel.0.map(f32::from);
+        pixel.0 = matrix.map(|row| {
+            let sum: f32 = row
+                .iter()
+                .zip(colours)
+                .map(|(share, colour)| share * colour)
+                .sum();
+            sum.round().clamp(0.0, 255.0) as u8
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -139,6 +223,43 @@ mod tests {
         assert_eq!(small.values.len(), 2 * 2 * 3 * 64 * 64);
         assert_eq!(large.values, draw(1)[0].values);
         assert_ne!(large.values, draw(2)[0].values);
+    }
+
+    #[test]
+    fn grey_stays_grey_whatever_turns_its_colours() {
+        let paper = Recipe::named("paper-resnet50").unwrap().augment;
+        let mut picture = RgbImage::from_fn(16, 16, |x, y| image::Rgb([(x * 16 + y) as u8; 3]));
+        let before = picture.clone();
+        for seed in 0..20 {
+            turn_colours(
+                &mut picture,
+                &paper,
+                &mut Stream::new(seed, Purpose::Crop, [0; 3]),
+            );
+        }
+        let apart = |(a, b): (&u8, &u8)| a.abs_diff(*b);
+        assert!(
+            picture
+                .iter()
+                .zip(before.iter())
+                .map(apart)
+                .all(|apart| apart <= 1)
+        );
+        let mut red = RgbImage::from_pixel(1, 1, image::Rgb([200, 0, 0]));
+        mix_colours(&mut red, &[LUMA; 3]);
+        assert_eq!(red.get_pixel(0, 0).0, [43; 3]);
+    }
+
+    #[test]
+    fn every_augmentation_of_the_paper_is_drawn_the_same_again() {
+        let images = images();
+        let rule = Recipe::named("paper-resnet50").unwrap().augment;
+        let preprocessing = Preprocessing::of_architecture("resnet50");
+        let images: Vec<&RgbImage> = images.iter().collect();
+        let drawn = views(&images, &rule, &preprocessing, 3);
+        assert_eq!(drawn, views(&images, &rule, &preprocessing, 3));
+        assert_ne!(drawn, views(&images, &rule, &preprocessing, 4));
+        assert!(drawn.iter().all(|view| view.dimensions() == (224, 224)));
     }
 
     proptest! {

@@ -18,6 +18,19 @@ pub struct DropConnect {
     pub place: [u64; 2],
 }
 
+/// How a network is run. The default is inference.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mode {
+    /// Stochastic depth, if any.
+    pub drop: Option<DropConnect>,
+    /// BatchNorm uses the batch's statistics, and moves the running ones, which
+    /// are among the network's tensors, in place.
+    pub moving_norms: bool,
+}
+
+/// How far a batch moves BatchNorm's running statistics; PyTorch's default.
+const MOMENTUM: f64 = 0.1;
+
 /// All tensors of a network on `device`, in canonical order.
 pub fn tensors(weights: &Weights, device: tch::Device) -> Result<Vec<Tensor>, TrainError> {
     let shapes = weights.architecture.tensors.iter().map(|spec| &spec.shape);
@@ -38,18 +51,19 @@ pub fn tensor(values: &[f32], shape: &[usize], device: tch::Device) -> Result<Te
 }
 
 /// Embeddings `[batch, dim]` of `input` `[batch, 3, height, width]`: the
-/// globally averaged last feature map. BatchNorm uses its stored statistics.
+/// globally averaged last feature map.
 pub fn embed(
     architecture: &Architecture,
     tensors: &[Tensor],
     input: &Tensor,
-    drop: Option<DropConnect>,
+    mode: Mode,
 ) -> Result<Tensor, TrainError> {
     let mut layers = Layers {
         tensors: tensors.iter(),
+        moving_norms: mode.moving_norms,
     };
     let features = match &architecture.plan {
-        Plan::EfficientNetLite { blocks } => efficientnet_lite(&mut layers, blocks, input, drop)?,
+        Plan::EfficientNetLite { blocks } => efficientnet_lite(&mut layers, blocks, input, mode.drop)?,
         Plan::ResNet { bottleneck, depths } => resnet(&mut layers, *bottleneck, depths, input)?,
     };
     Ok(features.f_mean_dim(&[2_i64, 3][..], false, None)?)
@@ -58,6 +72,7 @@ pub fn embed(
 /// Walks through the tensors of a network in canonical order.
 struct Layers<'a> {
     tensors: std::slice::Iter<'a, Tensor>,
+    moving_norms: bool,
 }
 
 impl<'a> Layers<'a> {
@@ -103,8 +118,8 @@ impl<'a> Layers<'a> {
             Some(bias),
             Some(mean),
             Some(variance),
-            false,
-            0.0,
+            self.moving_norms,
+            MOMENTUM,
             epsilon,
             false,
         )?)

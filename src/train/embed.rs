@@ -1,13 +1,12 @@
 //! Embeddings of pictures by a base or by a masked model.
 
+use image::RgbImage;
+use rayon::prelude::*;
 use tch::Tensor;
 
 use super::TrainError;
-use super::backbone::{self, tensor};
-use crate::base::{Architecture, Weights};
-
-/// Images that pass through the network at once.
-const BATCH: usize = 64;
+use super::backbone::{self, Mode, tensor};
+use crate::base::{Architecture, Preprocessing, Weights};
 
 /// A network that is ready to embed.
 pub struct Embedder {
@@ -17,6 +16,9 @@ pub struct Embedder {
 }
 
 impl Embedder {
+    /// Images that pass through the network at once; more only take memory.
+    pub const BATCH: usize = 64;
+
     /// Puts the weights onto the device.
     pub fn new(weights: &Weights, device: tch::Device) -> Result<Self, TrainError> {
         Ok(Self {
@@ -26,22 +28,39 @@ impl Embedder {
         })
     }
 
-    /// Embeddings `[images, dim]`, row by row, of normalised inputs `[3, size, size]`.
-    pub fn embed(&self, inputs: &[Vec<f32>], size: u32) -> Result<Vec<f32>, TrainError> {
-        let mut embeddings = Vec::with_capacity(inputs.len() * self.architecture.embedding_dim);
-        for batch in inputs.chunks(BATCH) {
-            let shape = [batch.len(), 3, size as usize, size as usize];
-            let input = tensor(&batch.concat(), &shape, self.device)?;
-            let embedded = tch::no_grad(|| backbone::embed(self.architecture, &self.tensors, &input, None))?;
-            embeddings.extend(values(&embedded)?);
+    /// Embeddings `[batch, dim]`, row by row, of one normalised batch `[batch, 3, size, size]`.
+    pub fn embed(&self, input: &[f32], size: u32) -> Result<Vec<f32>, TrainError> {
+        let size = size as usize;
+        let shape = [input.len() / (3 * size * size), 3, size, size];
+        let input = tensor(input, &shape, self.device)?;
+        let mode = Mode::default();
+        let embedded = tch::no_grad(|| backbone::embed(self.architecture, &self.tensors, &input, mode))?;
+        values(&embedded)
+    }
+
+    /// Embeddings `[pictures, dim]`, row by row, of pictures that have the
+    /// network's size. Input is made batch by batch: it takes four times the memory of pictures.
+    pub fn embed_pictures(
+        &self,
+        pictures: &[RgbImage],
+        preprocessing: &Preprocessing,
+    ) -> Result<Vec<f32>, TrainError> {
+        let mut embeddings = Vec::with_capacity(pictures.len() * self.architecture.embedding_dim);
+        for batch in pictures.chunks(Self::BATCH) {
+            let input: Vec<f32> = (batch.par_iter())
+                .flat_map_iter(|picture| preprocessing.normalise(picture))
+                .collect();
+            embeddings.extend(self.embed(&input, preprocessing.size)?);
         }
         Ok(embeddings)
     }
 }
 
-/// The elements of a tensor, row-major.
+/// The elements of a tensor, row-major, as float32.
 pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>, TrainError> {
-    let tensor = tensor.f_to_device(tch::Device::Cpu)?.f_contiguous()?;
+    let tensor = (tensor.f_to_device(tch::Device::Cpu)?)
+        .f_to_kind(tch::Kind::Float)?
+        .f_contiguous()?;
     let mut values = vec![0.0_f32; tensor.numel()];
     let length = values.len();
     tensor.f_copy_data(&mut values, length)?;

@@ -1,7 +1,11 @@
 //! Why a training or an embedding failed.
 
-use crate::domain::{ErrorKind, Problem};
+use super::checkpoint::Part;
+use super::recipe::Recipe;
+use crate::domain::{Digest, ErrorKind, Problem};
 use crate::mask::MaskError;
+
+const NAMES: [&str; 2] = Recipe::NAMES;
 
 /// Why a training or an embedding failed.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +26,34 @@ pub enum TrainError {
         /// How many a step needs.
         needed: usize,
     },
+    /// No recipe has that name.
+    #[error("there is no recipe `{0}`; use {names}, or a file", names = NAMES.join(" or "))]
+    UnknownRecipe(String),
+    /// The checkpoint is cut short or damaged.
+    #[error("the checkpoint is damaged; take the one before, or begin anew without it")]
+    CheckpointDamaged,
+    /// The checkpoint belongs to another training.
+    #[error("the checkpoint belongs to a training with {0}; begin anew without it")]
+    CheckpointOfAnother(Part),
+    /// The scores of the mask to start from are damaged.
+    #[error("the scores of the mask to start from are damaged; start from the base instead")]
+    ScoresDamaged,
+    /// The scores of the mask to start from belong to another base.
+    #[error(
+        "the scores to start from are for base {given}, this is base {expected}; start from the base instead"
+    )]
+    ScoresOfAnother {
+        /// This base.
+        expected: Digest,
+        /// The base that they are for.
+        given: Digest,
+    },
+    /// The mask to start from cannot be one of this recipe.
+    #[error("the mask to start from {0}; start from the base instead")]
+    Parent(&'static str),
+    /// Something within the training panicked.
+    #[error("the training broke off: {0}")]
+    Panicked(String),
     /// The recipe cannot be read.
     #[error("the recipe is not valid: {0}")]
     Recipe(String),
@@ -50,9 +82,16 @@ impl Problem for TrainError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Device { .. } => ErrorKind::Unavailable,
-            Self::TooFewImages { .. } | Self::Recipe(_) => ErrorKind::Invalid,
+            Self::TooFewImages { .. }
+            | Self::Recipe(_)
+            | Self::CheckpointDamaged
+            | Self::CheckpointOfAnother(_)
+            | Self::ScoresDamaged
+            | Self::ScoresOfAnother { .. }
+            | Self::Parent(_) => ErrorKind::Invalid,
+            Self::UnknownRecipe(_) => ErrorKind::NotFound,
             Self::Mask(error) => error.kind(),
-            Self::Diverged { .. } | Self::Torch(_) => ErrorKind::Internal,
+            Self::Diverged { .. } | Self::Torch(_) | Self::Panicked(_) => ErrorKind::Internal,
         }
     }
 
@@ -60,6 +99,13 @@ impl Problem for TrainError {
         match self {
             Self::Device { .. } => "device_unavailable",
             Self::TooFewImages { .. } => "too_few_images",
+            Self::UnknownRecipe(_) => "no_such_recipe",
+            Self::CheckpointDamaged => "checkpoint_damaged",
+            Self::CheckpointOfAnother(_) => "checkpoint_of_another",
+            Self::ScoresDamaged => "scores_damaged",
+            Self::ScoresOfAnother { .. } => "scores_of_another",
+            Self::Parent(_) => "parent_unusable",
+            Self::Panicked(_) => "training_broke_off",
             Self::Recipe(_) => "recipe_invalid",
             Self::Diverged { .. } => "training_diverged",
             Self::Mask(error) => error.code(),

@@ -65,9 +65,22 @@ impl Head {
         self.parameters.iter().map(leaf).collect()
     }
 
-    /// Similarities `[views, prototypes]` of embeddings `[views, dim]`, by the leaves of this head.
-    pub(super) fn similarities(leaves: &[Tensor], embeddings: &Tensor) -> Result<Tensor, TrainError> {
-        let [w1, b1, factor, summand, w2, b2, prototypes] = leaves else {
+    /// All numbers of the state, as [`Head::planes_mut`] takes them back.
+    pub(super) fn planes(&self) -> impl Iterator<Item = &[f32]> {
+        (self.parameters.iter()).flat_map(|parameter| [parameter.values.as_slice(), &parameter.velocity])
+    }
+
+    /// The same numbers, to be overwritten.
+    pub(super) fn planes_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        (self.parameters.iter_mut()).flat_map(|parameter| {
+            let Parameter { values, velocity, .. } = parameter;
+            [values.as_mut_slice(), velocity.as_mut_slice()]
+        })
+    }
+
+    /// Projections `[views, output]` of embeddings `[views, dim]`, each of length one, by the leaves of a head.
+    pub(super) fn project(leaves: &[Tensor], embeddings: &Tensor) -> Result<Tensor, TrainError> {
+        let [w1, b1, factor, summand, w2, b2, _] = leaves else {
             unreachable!("a head has seven parameters");
         };
         let hidden = embeddings
@@ -87,7 +100,15 @@ impl Head {
         let norm = projected
             .f_norm_scalaropt_dim(2, [1_i64], true)?
             .f_clamp_min(1e-12)?;
-        Ok(projected.f_div(&norm)?.f_linear(prototypes, None::<&Tensor>)?)
+        Ok(projected.f_div(&norm)?)
+    }
+
+    /// Similarities `[views, prototypes]` of projections `[views, output]`.
+    pub(super) fn similarities(leaves: &[Tensor], projections: &Tensor) -> Result<Tensor, TrainError> {
+        let [.., prototypes] = leaves else {
+            unreachable!("a head has seven parameters");
+        };
+        Ok(projections.f_linear(prototypes, None::<&Tensor>)?)
     }
 
     /// One step of gradient descent with momentum; prototypes are normalised again.

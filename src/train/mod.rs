@@ -8,17 +8,23 @@
 
 pub mod augment;
 pub mod backbone;
+pub mod checkpoint;
 pub mod device;
 pub mod embed;
 mod error;
+pub mod final_scores;
 mod head;
 pub mod random;
 pub mod recipe;
 pub mod scores;
+mod sealed;
 pub mod session;
 pub mod sinkhorn;
+mod step;
+mod swav;
 
 pub use embed::Embedder;
 pub use error::TrainError;
+pub use final_scores::FinalScores;
 pub use recipe::Recipe;
-pub use session::train;
+pub use session::{Event, Outcome, Start, Training, train};

@@ -13,6 +13,8 @@ pub enum Purpose {
     DropConnect,
     /// First values of the head.
     Head,
+    /// A view for the comparison without labels.
+    View,
 }
 
 /// A stream of numbers for one purpose at one place.

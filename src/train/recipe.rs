@@ -50,6 +50,23 @@ pub struct MaskRule {
     pub normalise: bool,
     /// How many of the first convolutions (depthwise ones not counted) are never masked.
     pub skip_first: usize,
+    /// What BatchNorm's statistics do while the mask learns. Default frozen.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub norms: Norms,
+}
+
+/// What BatchNorm's statistics do while the mask learns. Its factor and
+/// summand always stay as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Norms {
+    /// BatchNorm uses the base's statistics throughout; the artefact holds only bits.
+    #[default]
+    Frozen,
+    /// BatchNorm uses those of the batch, and the running ones move towards
+    /// them (momentum .1), as in the authors' code. They are then part of the
+    /// artefact. On small sets with small crops the drift hurts.
+    Moving,
 }
 
 /// The projection head: linear, BatchNorm, ReLU, linear, then the prototypes.
@@ -80,9 +97,23 @@ pub struct SwavRule {
     pub rounds: u32,
     /// Rate of stochastic depth at the last block; grows linearly from 0 at the first. 0: none.
     pub drop_connect: f64,
+    /// Projections of earlier batches that the codes are balanced over, too:
+    /// for batches that are small beside the number of prototypes. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueRule>,
 }
 
-/// The crops of an image. Both flips are always drawn.
+/// The feature queue of SwAV (§4.1, "working with small batches").
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct QueueRule {
+    /// Its length in embeddings, of each large crop. It is used once it is full.
+    pub length: usize,
+    /// The share of the training after which it begins to fill, 0 to 1.
+    pub from: f64,
+}
+
+/// The crops of an image and their colours.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AugmentRule {
@@ -94,6 +125,35 @@ pub struct AugmentRule {
     pub large: CropRule,
     /// Crops from which the codes of the large ones are predicted, too.
     pub small: CropRule,
+    /// Saturation is multiplied by 1 ± this. Default 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub saturation: f64,
+    /// The hue turns by ± this share of the circle. Default 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hue: f64,
+    /// The share of crops that keep their colours: no jitter at all. Default 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unjittered: f64,
+    /// The share of crops that become grey. Default 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub grey: f64,
+    /// The share of crops that are blurred, by a Gaussian of .1 to 2 pixels. Default 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub blur: f64,
+    /// Which flips are drawn. Default both.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub flips: Flips,
+}
+
+/// Which flips are drawn, each with an even chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flips {
+    /// Left to right and upside down: parts on a conveyor have no upside.
+    #[default]
+    Both,
+    /// Left to right only, for pictures of the world.
+    Horizontal,
 }
 
 /// One kind of crop.
@@ -108,10 +168,50 @@ pub struct CropRule {
     pub scale: [f64; 2],
 }
 
+/// A field at its default is left out of the JSON, so that a new field changes no old recipe's digest.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 impl Recipe {
+    /// The names of the embedded recipes, the default one first.
+    pub const NAMES: [&str; 2] = ["factory", "paper-resnet50"];
+
     /// The default recipe, for small sets of factory photographs.
     pub fn factory() -> Self {
         Self::parse(include_str!("../../recipes/factory.toml")).expect("the embedded recipe is tested")
+    }
+
+    /// The embedded recipe of that name: `factory`, or `paper-resnet50` with the constants of the paper.
+    pub fn named(name: &str) -> Result<Self, TrainError> {
+        match name {
+            "factory" => Ok(Self::factory()),
+            "paper-resnet50" => Self::parse(include_str!("../../recipes/paper-resnet50.toml")),
+            _ => Err(TrainError::UnknownRecipe(name.chars().take(80).collect())),
+        }
+    }
+
+    /// The recipe for a budget of `steps`; 0 leaves it as it is. A smaller
+    /// budget cuts the beginning (warm-up, frozen prototypes) in proportion, so
+    /// that the mask learns at all; a greater one lengthens what follows the same beginning.
+    #[must_use]
+    pub fn within(mut self, steps: u32) -> Self {
+        let whole = self.schedule.steps;
+        if steps == 0 {
+            return self;
+        }
+        let cut = |part: u32| {
+            if steps < whole {
+                let scaled = u64::from(part) * u64::from(steps) + u64::from(whole) / 2;
+                (scaled / u64::from(whole)) as u32
+            } else {
+                part
+            }
+        };
+        self.schedule.warm_up = cut(self.schedule.warm_up).min(steps - 1);
+        self.schedule.prototypes_frozen = cut(self.schedule.prototypes_frozen);
+        self.schedule.steps = steps;
+        self
     }
 
     /// Reads and checks a recipe in TOML.
@@ -127,6 +227,18 @@ impl Recipe {
         let scales = crops
             .iter()
             .all(|crop| 0.0 < crop.scale[0] && crop.scale[0] <= crop.scale[1] && crop.scale[1] <= 1.0);
+        let queue = self.swav.queue.as_ref();
+        let AugmentRule {
+            brightness,
+            contrast,
+            saturation,
+            hue,
+            unjittered,
+            grey,
+            blur,
+            ..
+        } = self.augment;
+        let shares = [brightness, contrast, saturation, hue, unjittered, grey, blur];
         for (right, wrong) in [
             (
                 self.schedule.steps > self.schedule.warm_up,
@@ -153,6 +265,14 @@ impl Recipe {
             (
                 (0.0..1.0).contains(&self.swav.drop_connect),
                 "swav.drop-connect must be at least 0 and below 1",
+            ),
+            (
+                queue.is_none_or(|queue| queue.length > 0 && (0.0..1.0).contains(&queue.from)),
+                "swav.queue needs a length above 0, and must begin at a share from 0 to below 1",
+            ),
+            (
+                shares.iter().all(|share| (0.0..=1.0).contains(share)),
+                "the numbers of augment are shares: 0 to 1",
             ),
         ] {
             if !right {
@@ -200,6 +320,64 @@ mod tests {
             .to_string();
         assert!(said.contains("temprature"), "{said}");
         assert!(Recipe::parse(&good.replace("steps = 100", "steps = 30")).is_err());
+    }
+
+    #[test]
+    fn a_budget_keeps_the_proportions_of_the_beginning() {
+        let schedule = |steps| {
+            let Schedule {
+                steps,
+                warm_up,
+                prototypes_frozen,
+                ..
+            } = Recipe::factory().within(steps).checked().unwrap().schedule;
+            [steps, warm_up, prototypes_frozen]
+        };
+        assert_eq!(schedule(0), [100, 30, 20]);
+        assert_eq!(schedule(12), [12, 4, 2]);
+        assert_eq!(schedule(1), [1, 0, 0]);
+        assert_eq!(
+            schedule(200),
+            [200, 30, 20],
+            "a longer training has no longer warm-up"
+        );
+        let paper = || Recipe::named("paper-resnet50").unwrap();
+        for steps in 1..300 {
+            assert!(Recipe::factory().within(steps).checked().is_ok());
+            assert!(paper().within(steps).checked().is_ok());
+        }
+    }
+
+    #[test]
+    fn recipes_have_names() {
+        for name in Recipe::NAMES {
+            assert!(Recipe::named(name).is_ok(), "{name}");
+        }
+        let said = Recipe::named("papper").unwrap_err().to_string();
+        assert!(
+            said.contains("papper") && said.contains("paper-resnet50"),
+            "{said}"
+        );
+        assert_eq!(Recipe::named("factory").unwrap(), Recipe::factory());
+    }
+
+    #[test]
+    fn the_papers_recipe_masks_every_convolution_of_a_resnet_and_moves_its_statistics() {
+        let resnet = architecture("resnet50").unwrap();
+        let paper = Recipe::named("paper-resnet50").unwrap();
+        let masked = paper.masked_tensors(resnet);
+        let weights: usize = masked.iter().map(|index| resnet.tensors[*index].len()).sum();
+        assert_eq!((masked.len(), weights), (53, 23_454_912));
+        assert_eq!(paper.mask.norms, Norms::Moving);
+        assert_eq!(paper.swav.queue.map(|queue| queue.length), Some(3_840));
+    }
+
+    #[test]
+    fn a_field_at_its_default_is_no_part_of_the_digest() {
+        let json = serde_json::to_string(&Recipe::factory()).unwrap();
+        for field in ["norms", "queue", "hue", "flips"] {
+            assert!(!json.contains(field), "{json}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The scores of a mask: one real number a weight, kept where it is above 0.
+//! The scores of a mask: one real number a weight, kept where it is above a threshold.
 //!
 //! Plain Rust on every device: the update is cheap beside the network, and so
 //! the mask's arithmetic is that of [`crate::mask::arithmetic`] everywhere.
@@ -7,14 +7,19 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::TrainError;
+use super::final_scores::FinalScores;
 use super::recipe::MaskRule;
 use crate::base::Weights;
+use crate::domain::Digest;
 use crate::mask::arithmetic::{mask_tensor, scale};
 use crate::mask::{Bits, Mask, MaskError};
 
 /// Scores begin at 1; the threshold is 0. Shifting both, or scaling them with
 /// the rate, changes nothing (arXiv 2409.07577, §3.2).
 const START: f32 = 1.0;
+/// A weight is kept where its score is above this.
+const THRESHOLD: f32 = 0.0;
 
 /// A tensor's scores and their momentum, each as long as the tensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,35 +30,86 @@ struct Scored {
 
 /// The scores of all masked tensors.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Scores(BTreeMap<usize, Scored>);
+pub struct Scores {
+    tensors: BTreeMap<usize, Scored>,
+    threshold: f32,
+}
 
 impl Scores {
     /// Scores that keep every weight of `tensors`.
     pub fn keeping_all(base: &Weights, tensors: &[usize]) -> Self {
-        let start = |index: &usize| {
-            let length = base.values[*index].len();
-            (
-                *index,
-                Scored {
-                    scores: vec![START; length],
-                    velocity: vec![0.0; length],
-                },
-            )
-        };
-        Self(tensors.iter().map(start).collect())
+        let start = |index: &usize| (*index, vec![START; base.values[*index].len()]);
+        Self::starting_from(tensors.iter().map(start).collect(), THRESHOLD)
     }
 
-    /// The mask: 1 where the score is above 0.
+    /// The scores that another training ended with, at rest. A tensor that it
+    /// did not mask begins as [`Scores::keeping_all`]; one that it masked and
+    /// this recipe does not is refused, since its bits would be lost.
+    pub fn succeeding(parent: &FinalScores, base: &Weights, tensors: &[usize]) -> Result<Self, TrainError> {
+        if parent.tensors.keys().any(|index| !tensors.contains(index)) {
+            return Err(TrainError::Parent("masks tensors that this recipe leaves alone"));
+        }
+        let start = |index: &usize| {
+            let scores = match parent.tensors.get(index) {
+                Some(scores) => scores.clone(),
+                None => vec![START; base.values[*index].len()],
+            };
+            (*index, scores)
+        };
+        Ok(Self::starting_from(
+            tensors.iter().map(start).collect(),
+            THRESHOLD,
+        ))
+    }
+
+    fn starting_from(scores: BTreeMap<usize, Vec<f32>>, threshold: f32) -> Self {
+        let at_rest = |(index, scores): (usize, Vec<f32>)| {
+            let velocity = vec![0.0; scores.len()];
+            (index, Scored { scores, velocity })
+        };
+        Self {
+            tensors: scores.into_iter().map(at_rest).collect(),
+            threshold,
+        }
+    }
+
+    /// What a successor can start from.
+    pub fn finals(&self, base: Digest) -> FinalScores {
+        let scores = |(index, scored): (&usize, &Scored)| (*index, scored.scores.clone());
+        FinalScores {
+            base,
+            tensors: self.tensors.iter().map(scores).collect(),
+        }
+    }
+
+    /// All numbers of the state, as [`Scores::planes_mut`] takes them back.
+    pub(super) fn planes(&self) -> impl Iterator<Item = &[f32]> {
+        (self.tensors.values()).flat_map(|scored| [scored.scores.as_slice(), &scored.velocity])
+    }
+
+    /// The same numbers, to be overwritten.
+    pub(super) fn planes_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        (self.tensors.values_mut())
+            .flat_map(|scored| [scored.scores.as_mut_slice(), scored.velocity.as_mut_slice()])
+    }
+
+    /// The mask: 1 where the score is above the threshold.
     pub fn mask(&self) -> Mask {
-        let bits = |scored: &Scored| Bits::from_bools(scored.scores.iter().map(|score| *score > 0.0));
+        let kept = |score: &f32| *score > self.threshold;
+        let bits =
+            |(index, scored): (&usize, &Scored)| (*index, Bits::from_bools(scored.scores.iter().map(kept)));
         Mask {
-            tensors: self
-                .0
-                .iter()
-                .map(|(index, scored)| (*index, bits(scored)))
-                .collect(),
+            tensors: self.tensors.iter().map(bits).collect(),
             norms: BTreeMap::new(),
         }
+    }
+
+    /// How many weights are dropped now.
+    pub fn dropped(&self) -> usize {
+        let kept = |score: &&f32| **score > self.threshold;
+        (self.tensors.values())
+            .map(|scored| scored.scores.len() - scored.scores.iter().filter(kept).count())
+            .sum()
     }
 
     /// The masked weights of each scored tensor, by its canonical index.
@@ -77,13 +133,14 @@ impl Scores {
         rule: &MaskRule,
         rate: f64,
     ) -> Result<(), MaskError> {
-        let scored: Vec<_> = self.0.iter_mut().collect();
+        let threshold = self.threshold;
+        let scored: Vec<_> = self.tensors.iter_mut().collect();
         scored
             .into_par_iter()
             .zip(gradients)
             .try_for_each(|((index, scored), gradient)| {
                 let weights = &base.values[*index];
-                let ones = scored.scores.iter().filter(|score| **score > 0.0).count();
+                let ones = scored.scores.iter().filter(|score| **score > threshold).count();
                 let alpha = scale(ones, weights.len())?;
                 let mut through: Vec<f32> =
                     gradient.iter().zip(weights).map(|(g, w)| g * w / alpha).collect();
@@ -112,6 +169,7 @@ mod tests {
 
     use super::*;
     use crate::base::{Role, architecture};
+    use crate::train::recipe::Norms;
 
     fn rule(normalise: bool) -> MaskRule {
         MaskRule {
@@ -119,6 +177,7 @@ mod tests {
             momentum: 0.9,
             normalise,
             skip_first: 0,
+            norms: Norms::Frozen,
         }
     }
 
@@ -152,7 +211,7 @@ mod tests {
         let mut gradient = vec![0.0; base.values[index].len()];
         gradient[..2].copy_from_slice(&[0.5, 0.5]);
         scores.step(&base, &[gradient], &rule(false), 0.1).unwrap();
-        let after = &scores.0[&index].scores;
+        let after = &scores.tensors[&index].scores;
         assert_eq!(after[..3], [1.0 - 0.1 * 1.0, 1.0 + 0.1 * 1.5, 1.0]);
     }
 
@@ -185,7 +244,7 @@ mod tests {
             let factor = 2.0_f32.powi(power);
             let mut plain = Scores::keeping_all(&base, &[index]);
             let mut scaled = plain.clone();
-            scaled.0.get_mut(&index).unwrap().scores.iter_mut().for_each(|score| *score *= factor);
+            scaled.tensors.get_mut(&index).unwrap().scores.iter_mut().for_each(|score| *score *= factor);
             for step in gradients {
                 let mut gradient = vec![0.0; base.values[index].len()];
                 gradient[..16].copy_from_slice(&step);
@@ -194,5 +253,47 @@ mod tests {
             }
             prop_assert_eq!(plain.mask(), scaled.mask());
         }
+
+        /// The other theorem: shifting scores (with their start) and threshold together changes no bit.
+        /// Everything is a multiple of 2⁻¹² and small, so that float arithmetic is exact.
+        #[test]
+        fn shifting_scores_and_threshold_gives_the_same_mask(
+            gradients in proptest::collection::vec(proptest::collection::vec(-8_i8..8, 16), 1..8), shift in -16_i8..16,
+        ) {
+            let (base, index) = base(&[2.0; 16]);
+            let shift = f32::from(shift) / 4.0;
+            let length = base.values[index].len();
+            let rule = MaskRule { momentum: 0.5, ..rule(false) };
+            let at = |shift: f32| Scores::starting_from([(index, vec![START + shift; length])].into(), THRESHOLD + shift);
+            let (mut plain, mut shifted) = (at(0.0), at(shift));
+            for step in gradients {
+                let mut gradient = vec![0.0; length];
+                gradient.iter_mut().zip(&step).for_each(|(to, from)| *to = f32::from(*from) / 4.0);
+                for scores in [&mut plain, &mut shifted] {
+                    // α is 1 while nothing of the tensor has fallen; what follows is no dyadic fraction.
+                    if scores.dropped() == 0 {
+                        scores.step(&base, &[gradient.clone()], &rule, 0.25).unwrap();
+                    }
+                }
+                prop_assert_eq!(plain.mask(), shifted.mask());
+            }
+            prop_assert_eq!(plain.dropped(), plain.mask().dropped());
+        }
+    }
+
+    #[test]
+    fn a_successor_begins_with_its_parents_mask() {
+        let (base, index) = base(&[1.0; 16]);
+        let mut parent = Scores::keeping_all(&base, &[index]);
+        let mut gradient = vec![0.0; base.values[index].len()];
+        gradient[..3].fill(8.0);
+        parent.step(&base, &[gradient], &rule(false), 0.25).unwrap();
+        assert_eq!(parent.dropped(), 3);
+        let finals = parent.finals(base.digest());
+        let finals = FinalScores::decode(&finals.encode(), &base).unwrap();
+        let successor = Scores::succeeding(&finals, &base, &[index]).unwrap();
+        assert_eq!(successor.mask(), parent.mask());
+        let other = Scores::succeeding(&finals, &base, &[index + 1]).unwrap_err();
+        assert!(other.to_string().contains("start from the base"), "{other}");
     }
 }

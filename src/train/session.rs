@@ -1,21 +1,74 @@
-//! One training, from the base to a mask.
+//! One training, from the base (or a parent mask) to a mask: the loop, what it
+//! tells, and where it can be interrupted. One step is in [`super::step`].
 
-use std::f64::consts::PI;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
 
 use image::RgbImage;
-use tch::Tensor;
 
-use super::augment::{Crops, multi_crop};
-use super::backbone::{self, DropConnect, tensor};
-use super::embed::values;
-use super::head::Head;
+use super::augment::multi_crop;
+use super::checkpoint::{self, Identity};
+use super::final_scores::FinalScores;
 use super::recipe::Recipe;
-use super::scores::Scores;
-use super::{TrainError, random, sinkhorn};
+use super::step::Session;
+use super::{TrainError, random};
 use crate::base::{Preprocessing, Weights};
+use crate::domain::Digest;
+use crate::domain::job::Order;
 use crate::mask::Mask;
 
-/// Where a training is; told after each step.
+/// Everything that determines a training, and where it runs.
+#[derive(Clone, Copy)]
+pub struct Training<'a> {
+    /// The frozen base.
+    pub base: &'a Weights,
+    /// The pictures, in the order of their digests.
+    pub images: &'a [RgbImage],
+    /// The digest of the images' digests, in that order.
+    pub images_digest: Digest,
+    /// The base's preprocessing.
+    pub preprocessing: &'a Preprocessing,
+    /// The recipe, already cut to its budget.
+    pub recipe: &'a Recipe,
+    /// The seed of everything drawn at random.
+    pub seed: u64,
+    /// What it begins with.
+    pub start: Start<'a>,
+    /// Where the network computes.
+    pub device: tch::Device,
+}
+
+/// What a training begins with.
+#[derive(Clone, Copy)]
+pub enum Start<'a> {
+    /// A mask that keeps every weight: the base itself.
+    KeepAll,
+    /// The final scores of another mask, and the BatchNorm statistics that it moved.
+    Parent {
+        /// Its final scores.
+        scores: &'a FinalScores,
+        /// Its statistics ([`Mask::norms`]).
+        norms: &'a BTreeMap<usize, Vec<f32>>,
+    },
+}
+
+/// What a training tells while it runs.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// A step is done. The answer is obeyed at once.
+    Step(Progress),
+    /// The whole state after `step` steps, to be kept somewhere. The answer is ignored.
+    Checkpoint {
+        /// Steps done.
+        step: u32,
+        /// The checkpoint.
+        bytes: &'a [u8],
+    },
+}
+
+/// Where a training is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
     /// Steps done, warm-up counted.
@@ -31,160 +84,136 @@ pub struct Progress {
 /// What a training leaves behind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// The mask.
+    /// The mask, as it is after the last step done.
     pub mask: Mask,
-    /// The loss of each step, warm-up counted.
+    /// The loss of each step done, warm-up counted.
     pub losses: Vec<f64>,
+    /// What a successor can start from.
+    pub scores: FinalScores,
+    /// Seconds spent on steps, those before a resumption counted.
+    pub seconds: f64,
+    /// Whether an order ended it before its last step.
+    pub stopped: bool,
 }
 
-/// Trains a mask for `base` on `images`. Same base, images in the same order,
-/// recipe, seed and execution profile: same mask, bit for bit.
+/// Trains a mask. Same base, images, recipe, seed, start and execution profile:
+/// same mask, bit for bit, whether in one go or resumed from a checkpoint.
+///
+/// `told` hears of each step, and is given a checkpoint whenever `checkpoint_every`
+/// has passed and when it answers [`Order::Stop`] (not after [`Order::LeaseLost`]:
+/// then nobody wants it). A panic within becomes an error.
 pub fn train(
-    base: &Weights,
-    images: &[RgbImage],
-    preprocessing: &Preprocessing,
-    recipe: &Recipe,
-    seed: u64,
-    device: tch::Device,
-    told: &mut dyn FnMut(Progress),
+    training: &Training,
+    resume: Option<&[u8]>,
+    checkpoint_every: Duration,
+    told: &mut dyn FnMut(Event) -> Order,
 ) -> Result<Outcome, TrainError> {
-    if images.len() < recipe.schedule.batch {
-        return Err(TrainError::TooFewImages {
-            given: images.len(),
-            needed: recipe.schedule.batch,
-        });
-    }
-    let masked = recipe.masked_tensors(base.architecture);
-    let mut session = Session {
-        base,
-        recipe,
-        seed,
-        device,
-        tensors: backbone::tensors(base, device)?,
-        scores: Scores::keeping_all(base, &masked),
-        head: Head::new(&recipe.head, base.architecture.embedding_dim, seed),
-    };
-    let steps = recipe.schedule.steps;
-    let mut losses = Vec::with_capacity(steps as usize);
-    for step in 0..steps {
-        let batch = random::batch(seed, step, images.len(), recipe.schedule.batch);
-        let crops = multi_crop(images, &batch, &recipe.augment, preprocessing, seed, step);
-        let loss = session.step(step, &crops)?;
-        if !loss.is_finite() {
-            return Err(TrainError::Diverged { step, loss });
-        }
-        losses.push(loss);
-        told(Progress {
-            step: step + 1,
-            steps,
-            loss,
-            dropped: session.scores.mask().dropped(),
-        });
-    }
-    Ok(Outcome {
-        mask: session.scores.mask(),
-        losses,
+    // What a panic could leave half done lives inside and is dropped with it.
+    let whole = AssertUnwindSafe(|| carried_out(training, resume, checkpoint_every, told));
+    catch_unwind(whole).unwrap_or_else(|panic| {
+        let said = (panic.downcast_ref::<String>().map(String::as_str))
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("a panic without words");
+        Err(TrainError::Panicked(
+            said.lines().next().unwrap_or_default().to_owned(),
+        ))
     })
 }
 
-struct Session<'a> {
-    base: &'a Weights,
-    recipe: &'a Recipe,
-    seed: u64,
-    device: tch::Device,
-    /// The base's tensors on the device.
-    tensors: Vec<Tensor>,
-    scores: Scores,
-    head: Head,
-}
-
-impl Session<'_> {
-    /// One step; answers its loss.
-    fn step(&mut self, step: u32, crops: &[Crops; 2]) -> Result<f64, TrainError> {
-        let schedule = &self.recipe.schedule;
-        let head = self.head.leaves(self.device)?;
-        let masked_step = step.checked_sub(schedule.warm_up);
-        let mut leaves = Vec::new();
-        let embeddings = if masked_step.is_some() {
-            let mut tensors: Vec<Tensor> = self.tensors.iter().map(Tensor::shallow_clone).collect();
-            for (index, weights) in self.scores.masked(self.base)? {
-                let shape = &self.base.architecture.tensors[index].shape;
-                // A fresh leaf each step: libtorch gives ∂L/∂W, the rest is ours.
-                let leaf = tensor(&weights, shape, self.device)?.f_set_requires_grad(true)?;
-                tensors[index] = leaf.shallow_clone();
-                leaves.push(leaf);
+fn carried_out(
+    training: &Training,
+    resume: Option<&[u8]>,
+    checkpoint_every: Duration,
+    told: &mut dyn FnMut(Event) -> Order,
+) -> Result<Outcome, TrainError> {
+    let Training {
+        images, recipe, seed, ..
+    } = *training;
+    let (steps, batch) = (recipe.schedule.steps, recipe.schedule.batch);
+    if images.len() < batch {
+        return Err(TrainError::TooFewImages {
+            given: images.len(),
+            needed: batch,
+        });
+    }
+    let identity = identity(training);
+    let mut session = Session::new(training)?;
+    if let Some(resume) = resume {
+        session.restore(checkpoint::decode(resume, &identity, steps, session.numbers())?)?;
+    }
+    std::thread::scope(|scope| {
+        // The next step's crops are drawn while the network is busy with this one's. Nothing
+        // waits in the channel itself, so at most one step's crops lie ready.
+        let (send, crops) = sync_channel(0);
+        let first = session.step();
+        scope.spawn(move || {
+            for step in first..steps {
+                let batch = random::batch(seed, step, images.len(), batch);
+                let crops = multi_crop(
+                    images,
+                    &batch,
+                    &recipe.augment,
+                    training.preprocessing,
+                    seed,
+                    step,
+                );
+                // Nobody listens any more: the training has ended.
+                if send.send(crops).is_err() {
+                    break;
+                }
             }
-            self.embed(&tensors, step, crops)?
-        } else {
-            tch::no_grad(|| self.embed(&self.tensors, step, crops))?
-        };
-        let similarities = Head::similarities(&head, &embeddings)?;
-        let loss = self.swapped_prediction(&similarities, crops)?;
-
-        let masked = leaves.len();
-        leaves.extend(head);
-        let gradients = Tensor::f_run_backward(&[&loss], &leaves, false, false)?;
-        let gradients = gradients.iter().map(values).collect::<Result<Vec<_>, _>>()?;
-        if let Some(masked_step) = masked_step {
-            let rule = &self.recipe.mask;
-            let learning = schedule.steps - schedule.warm_up;
-            let rate = rule.rate * 0.5 * (1.0 + (PI * f64::from(masked_step) / f64::from(learning)).cos());
-            self.scores.step(self.base, &gradients[..masked], rule, rate)?;
-        }
-        self.head.step(
-            &gradients[masked..],
-            &self.recipe.head,
-            step < schedule.prototypes_frozen,
-        );
-        Ok(loss.f_double_value(&[])?)
-    }
-
-    /// Embeddings `[views, dim]` of all crops, the large ones first.
-    fn embed(&self, tensors: &[Tensor], step: u32, crops: &[Crops; 2]) -> Result<Tensor, TrainError> {
-        let mut embeddings = Vec::new();
-        for (pass, crops) in crops.iter().enumerate().filter(|(_, crops)| crops.count > 0) {
-            let size = crops.size as usize;
-            let shape = [crops.values.len() / (3 * size * size), 3, size, size];
-            let input = tensor(&crops.values, &shape, self.device)?;
-            let drop = DropConnect {
-                rate: self.recipe.swav.drop_connect,
-                seed: self.seed,
-                place: [u64::from(step), pass as u64],
-            };
-            embeddings.push(backbone::embed(
-                self.base.architecture,
-                tensors,
-                &input,
-                Some(drop),
-            )?);
-        }
-        Ok(Tensor::f_cat(&embeddings, 0)?)
-    }
-
-    /// SwAV's loss (§3.1): the code of each large crop, predicted from every other crop of the image.
-    fn swapped_prediction(&self, similarities: &Tensor, crops: &[Crops; 2]) -> Result<Tensor, TrainError> {
-        let rule = &self.recipe.swav;
-        let (batch, prototypes) = (self.recipe.schedule.batch, self.recipe.head.prototypes);
-        let (large, views) = (crops[0].count, crops[0].count + crops[1].count);
-        let of_view = |view: usize| similarities.f_narrow(0, (view * batch) as i64, batch as i64);
-        let mut predictions = Vec::with_capacity(views);
-        for view in 0..views {
-            predictions.push(
-                of_view(view)?
-                    .f_div_scalar(rule.temperature)?
-                    .f_log_softmax(1, None)?,
-            );
-        }
-        let mut terms = Vec::new();
-        for code in 0..large {
-            let similarities = values(&of_view(code)?.f_detach()?)?;
-            let codes = sinkhorn::codes(&similarities, prototypes, rule.epsilon, rule.rounds);
-            let codes = tensor(&codes, &[batch, prototypes], self.device)?;
-            for (_, prediction) in predictions.iter().enumerate().filter(|(view, _)| *view != code) {
-                let agreement = codes.f_mul(prediction)?.f_sum_dim_intlist(1_i64, false, None)?;
-                terms.push(agreement.f_mean(None)?.f_neg()?);
+        });
+        let mut kept = Instant::now();
+        // Ends when the thread that draws has no more steps; or it panicked, which the scope passes on.
+        for crops in crops {
+            let loss = session.advance(&crops)?;
+            let step = session.step();
+            let order = told(Event::Step(Progress {
+                step,
+                steps,
+                loss,
+                dropped: session.dropped(),
+            }));
+            let stopped = order != Order::Continue && step < steps;
+            let due = order == Order::Continue && step < steps && kept.elapsed() >= checkpoint_every;
+            if due || (stopped && order == Order::Stop) {
+                let bytes = checkpoint::encode(&identity, &session.state()?);
+                let _ = told(Event::Checkpoint { step, bytes: &bytes });
+                kept = Instant::now();
+            }
+            if stopped {
+                return session.outcome(true);
             }
         }
-        Ok(Tensor::f_stack(&terms, 0)?.f_mean(None)?)
+        session.outcome(false)
+    })
+}
+
+fn identity(training: &Training) -> Identity {
+    let start = match training.start {
+        Start::KeepAll => Digest::of(b""),
+        Start::Parent { scores, norms } => {
+            let mut start = scores.encode();
+            let moved = norms.iter().flat_map(|(index, values)| {
+                let index = (*index as u32).to_le_bytes();
+                index
+                    .into_iter()
+                    .chain(values.iter().flat_map(|value| value.to_le_bytes()))
+            });
+            start.extend(moved);
+            Digest::of(&start)
+        }
+    };
+    Identity {
+        base: training.base.digest(),
+        preprocessing: training.preprocessing.digest(),
+        recipe: training.recipe.digest(),
+        images: training.images_digest,
+        start,
+        seed: training.seed,
     }
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -1,6 +1,8 @@
 //! What a user sees, over the real executables. One binary, so that
 //! everything is linked once.
 
+#[cfg(feature = "server")]
+mod api;
 mod architecture;
 mod artefact;
 #[cfg(feature = "server")]
@@ -12,6 +14,8 @@ mod blobs;
 #[cfg(feature = "server")]
 mod catalog;
 #[cfg(all(feature = "edge", feature = "server"))]
+mod cli;
+#[cfg(all(feature = "edge", feature = "server"))]
 mod edge;
 #[cfg(feature = "worker")]
 mod embeddings;
@@ -22,8 +26,13 @@ mod intake;
 #[path = "../support/postgres.rs"]
 mod postgres;
 #[cfg(feature = "server")]
+#[path = "../support/server.rs"]
+mod server;
+#[cfg(feature = "server")]
 #[path = "../support/s3.rs"]
 mod store;
 mod support;
 #[cfg(feature = "worker")]
 mod worker;
+#[cfg(feature = "server")]
+mod worker_protocol;

@@ -2,7 +2,7 @@
 //! is elsewhere, here is that the way is whole and that its bits are promised.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::support::{Answer, generated_base, katagami, stored};
 
@@ -222,6 +222,239 @@ fn a_mask_that_changes_nothing_does_not_pass_the_gate() {
     let one_class = format!("{labelled}/good");
     let wrong = ["judge", "--base", base, "--mask", mask, "--labelled", &one_class];
     assert!(worker(&wrong).refused(2).contains("at least two folders"));
+}
+
+/// The arguments of a quick training, with what is special at the end.
+fn training<'a>(base: &'a str, images: &'a str, recipe: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let fixed = [
+        "train",
+        "--base",
+        base,
+        "--images",
+        images,
+        "--recipe",
+        recipe,
+        "--size",
+        "32",
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--json",
+    ];
+    [&fixed[..], more].concat()
+}
+
+#[test]
+fn a_training_that_was_killed_goes_on_at_its_checkpoint_and_ends_with_the_same_mask() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let base = stored(&generated_base(1), folder.path(), "base.safetensors");
+    let images = pictures(folder.path(), 9);
+    let (base, images) = (base.to_str().unwrap(), images.to_str().unwrap());
+    std::fs::write(at("long.toml"), QUICK.replace("steps = 4", "steps = 40")).unwrap();
+    let [recipe, whole, resumed, checkpoint] = [
+        at("long.toml"),
+        at("whole.kgm"),
+        at("resumed.kgm"),
+        at("checkpoint"),
+    ];
+    let train = |more: &[&str]| -> Vec<String> {
+        let arguments = training(base, images, &recipe, more);
+        arguments.into_iter().map(str::to_owned).collect()
+    };
+
+    let mut first = Command::new(env!("CARGO_BIN_EXE_katagami-worker"))
+        .args(train(&[
+            "--out",
+            &resumed,
+            "--checkpoint",
+            &checkpoint,
+            "--checkpoint-every",
+            "0",
+        ]))
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Killed as soon as there is a checkpoint; one that was faster than that has kept its last one.
+    while !Path::new(&checkpoint).exists() && first.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let _ = std::fs::remove_file(&resumed);
+
+    let run = |arguments: Vec<String>| worker(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let on = train(&["--out", &resumed, "--resume", &checkpoint]);
+    let on = run(on).good().json();
+    let whole = run(train(&["--out", &whole])).good().json();
+    assert_eq!(on["weights_digest"], whole["weights_digest"]);
+    assert_eq!(on["steps"], 40);
+    assert_eq!(on["loss_first"], whole["loss_first"]);
+
+    let other = train(&["--out", &resumed, "--resume", &checkpoint, "--seed", "9"]);
+    assert!(run(other).refused(2).contains("another seed"));
+    std::fs::write(&checkpoint, b"no checkpoint").unwrap();
+    let damaged = train(&["--out", &resumed, "--resume", &checkpoint]);
+    assert!(run(damaged).refused(2).contains("begin anew"));
+}
+
+#[test]
+fn a_labelled_set_judges_and_the_report_is_bound_to_the_mask() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let base = stored(&generated_base(1), folder.path(), "base.safetensors");
+    for split in ["validation", "test"] {
+        for class in ["good", "scratched"] {
+            let set = folder.path().join("labelled").join(split);
+            std::fs::rename(pictures(folder.path(), 12), labelled_folder(&set, class)).unwrap();
+        }
+    }
+    let images = pictures(folder.path(), 20);
+    let (base, images) = (base.to_str().unwrap(), images.to_str().unwrap());
+    std::fs::write(at("quick.toml"), QUICK).unwrap();
+    let [recipe, mask, report, scores, labelled] = [
+        at("quick.toml"),
+        at("a.kgm"),
+        at("a.json"),
+        at("a.scores"),
+        at("labelled"),
+    ];
+    let more = [
+        "--out",
+        &mask,
+        "--report",
+        &report,
+        "--scores",
+        &scores,
+        "--labelled",
+        &labelled,
+    ];
+    let told = worker(&training(base, images, &recipe, &more)).good().json();
+    assert_eq!(
+        (&told["images"], &told["left_out"]),
+        (&8.into(), &12.into()),
+        "{told}"
+    );
+
+    let text = std::fs::read_to_string(&report).unwrap();
+    let read = katagami::domain::report::Report::from_json(&text).unwrap();
+    assert_eq!(serde_json::to_value(&read.gate.verdict).unwrap(), told["gate"]);
+    let (validation, test) = (read.validation.unwrap(), read.test.unwrap());
+    assert_eq!((validation.images, test.images), (24, 24));
+    assert_eq!(
+        read.random_mask.unwrap().knn.base,
+        test.knn.base,
+        "the same base, the same pictures"
+    );
+    assert_eq!(read.label_free.unwrap().images, 8);
+    assert_eq!(read.training.loss.len(), 4);
+    let bytes = std::fs::read(&mask).unwrap();
+    let artefact = katagami::mask::decode(&bytes, katagami::mask::Limits::default()).unwrap();
+    assert_eq!(
+        artefact.header.report,
+        Some(katagami::domain::Digest::of(text.as_bytes()))
+    );
+    assert_eq!(
+        artefact.header.figures.kpi_base,
+        validation.probe.base.value as f32
+    );
+    assert!(artefact.header.figures.effective_rank > 0.0);
+
+    // A successor starts from this mask, and says how far it went from there.
+    let next = at("b.kgm");
+    let more = [
+        "--out",
+        &next,
+        "--start",
+        &mask,
+        "--start-scores",
+        &scores,
+        "--seed",
+        "5",
+    ];
+    let successor = worker(&training(base, images, &recipe, &more)).good().json();
+    let flips = successor["flips_against_parent"].as_u64().unwrap();
+    assert!(
+        flips > 0 && flips < successor["flips"].as_u64().unwrap() + told["flips"].as_u64().unwrap(),
+        "{successor}"
+    );
+    std::fs::write(&scores, b"no scores").unwrap();
+    let damaged = worker(&training(base, images, &recipe, &more));
+    assert!(damaged.refused(2).contains("start from the base instead"));
+}
+
+#[test]
+fn a_training_in_which_nothing_falls_is_no_improvement_and_writes_no_mask() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let base = stored(&generated_base(1), folder.path(), "base.safetensors");
+    let images = pictures(folder.path(), 9);
+    let (base, images) = (base.to_str().unwrap(), images.to_str().unwrap());
+    std::fs::write(at("timid.toml"), QUICK.replace("rate = 0.2,", "rate = 0.000001,")).unwrap();
+    let [recipe, mask, report] = [at("timid.toml"), at("a.kgm"), at("a.json")];
+    let told = worker(&training(
+        base,
+        images,
+        &recipe,
+        &["--out", &mask, "--report", &report],
+    ))
+    .good();
+    assert_eq!(told.json()["flips"], 0);
+    assert!(told.json()["mask"].is_null() && !Path::new(&mask).exists());
+    assert!(
+        std::fs::read_to_string(&report)
+            .unwrap()
+            .contains("no-improvement")
+    );
+}
+
+#[test]
+fn the_networks_input_can_be_saved_and_embedded_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let base = stored(&generated_base(1), folder.path(), "base.safetensors");
+    let images = pictures(folder.path(), 3);
+    let paths: Vec<String> = (0..3)
+        .map(|n| images.join(format!("{n}.pgm")).to_str().unwrap().to_owned())
+        .collect();
+    let input = at("input.safetensors");
+    let embed = |more: &[&str]| {
+        let fixed = [
+            "embed",
+            "--base",
+            base.to_str().unwrap(),
+            "--device",
+            "cpu",
+            "--size",
+            "32",
+        ];
+        worker(&[&fixed[..], more].concat())
+    };
+    let embeddings = |answer: Answer| -> Vec<serde_json::Value> {
+        let rows = answer.out.lines().map(|line| {
+            let mut row: serde_json::Value = serde_json::from_str(line).unwrap();
+            row["embedding"].take()
+        });
+        rows.collect()
+    };
+    let pictures: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let saved = embeddings(embed(&[&pictures[..], &["--save-input", &input]].concat()).good());
+    assert_eq!(saved.len(), 3);
+    assert_eq!(embeddings(embed(&pictures).good()), saved);
+    assert_eq!(embeddings(embed(&["--input", &input]).good()), saved);
+
+    let file = std::fs::read(&input).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
+    assert_eq!(tensors.tensor("input").unwrap().shape(), [3, 3, 32, 32]);
+    std::fs::write(&input, &file[..file.len() - 1]).unwrap();
+    assert!(embed(&["--input", &input]).refused(2).contains("cut short"));
+    std::fs::write(&input, b"no tensors").unwrap();
+    assert!(embed(&["--input", &input]).refused(2).contains("safetensors"));
+    // A picture that cannot be read leaves no half a file.
+    embed(&["/nowhere.png", "--save-input", &at("other")]).refused(3);
+    assert!(!Path::new(&at("other")).exists());
 }
 
 fn labelled_folder(labelled: &Path, class: &str) -> PathBuf {

@@ -47,6 +47,14 @@ impl Stage {
             (None, Some(temporary)) => temporary.path().to_owned(),
             (None, None) => unreachable!("without a given folder there is a temporary one"),
         };
+        // The document names files in the folder, so they stay.
+        let temporary = match temporary {
+            Some(temporary) if args.json.is_some() => {
+                let _ = temporary.keep();
+                None
+            }
+            other => other,
+        };
         fs::create_dir_all(&folder).map_err(CommandError::at(&folder))?;
         let folder = folder.canonicalize().map_err(CommandError::at(&folder))?;
         log_into(&folder.join("server.log"))?;
@@ -62,8 +70,7 @@ impl Stage {
         ));
         Ok(Self {
             client: Client::new(&server.url, Some(&token), None)?,
-            // The document names files in the folder, so they stay.
-            temporary: temporary.filter(|_| args.json.is_none()).or_else(|| None),
+            temporary,
             folder,
             base,
             server,

@@ -107,7 +107,7 @@ async fn again_and_again(
         match error {
             None => return Ok(answered),
             Some(CommandError::Client(error)) if error.is_passing() && attempt < ATTEMPTS => {
-                bar.println(format!("{error}; sending again"));
+                progress::say(bar, &format!("{error}; sending again"));
                 for file in answered {
                     known.entry(file.name.clone()).or_insert(file);
                 }

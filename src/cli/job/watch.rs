@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
-use crate::cli::progress;
 use crate::cli::remote::CommandError;
+use crate::cli::{printer, progress};
 use crate::client::{Client, EventStream};
 use crate::domain::JobId;
 use crate::domain::job::{JobState, Phase, Progress};
@@ -81,6 +81,8 @@ async fn follow(
 struct Shown {
     bar: ProgressBar,
     phase: Option<Phase>,
+    /// Tenths of the phase that a reader who sees no bar was told of.
+    told: Option<u64>,
 }
 
 impl Shown {
@@ -88,6 +90,7 @@ impl Shown {
         Self {
             bar: progress::steps("queued".to_owned()),
             phase: None,
+            told: None,
         }
     }
 
@@ -100,11 +103,29 @@ impl Shown {
             // Another kind of step, so the time per step begins anew.
             self.bar.reset();
             self.phase = Some(progress.phase);
+            self.told = None;
             self.bar.set_prefix(progress.phase.word());
         }
         self.bar.set_length(progress.steps);
         self.bar.set_position(progress.step);
         self.bar.set_message(figures(&progress));
+        self.tell(&progress);
+    }
+
+    /// A line now and then where no bar can be drawn, such as in a log.
+    fn tell(&mut self, progress: &Progress) {
+        let tenth = progress.step * 10 / progress.steps.max(1);
+        if !self.bar.is_hidden() || self.told >= Some(tenth) {
+            return;
+        }
+        self.told = Some(tenth);
+        printer::note(&format!(
+            "{} {}/{}{}",
+            progress.phase.word(),
+            progress.step,
+            progress.steps,
+            figures(progress)
+        ));
     }
 
     fn end(&self) {

@@ -88,11 +88,13 @@ fn the_agent_follows_the_channel_reports_and_ends_when_told_to() {
         status["mask"] == 2 && status["agent"]["error"].is_null()
     });
     assert_eq!(status["agent"]["process"], agent.0.id());
-    let reported = device.world().reports.last().cloned().unwrap();
-    assert_eq!(
-        reported.weights.unwrap().to_string(),
-        device.weights().to_string()
-    );
+    let runs = device.weights();
+    device.until("the report", |_| {
+        let reports = &device.world().reports;
+        reports
+            .last()
+            .is_some_and(|report| report.weights == Some(runs) && report.error.is_none())
+    });
     // Nobody else may work in the folder meanwhile.
     let said = device.pull(&[]).refused(1);
     assert!(said.contains("another agent"), "{said}");

@@ -5,6 +5,7 @@ mod agent;
 mod cuts;
 mod pull;
 mod server;
+mod whole;
 
 use std::path::{Path, PathBuf};
 

@@ -167,7 +167,7 @@ fn a_mask_that_is_not_for_this_device_changes_nothing() {
     device.world().releases(1);
     device.pulled();
     let before = device.weights();
-    let (weights, preprocessing) = (device.world().weights.clone(), device.world().base.preprocessing);
+    let (weights, preprocessing) = device.world().base();
     let mut other = Preprocessing::of_architecture(weights.architecture.name);
     other.size = 128;
     let truncated = {
@@ -251,7 +251,7 @@ fn a_flipped_bit_in_base_or_stored_mask_is_found_and_fetched_again() {
 #[test]
 fn a_mask_that_drops_nothing_and_none_are_told_apart_although_their_weights_are_equal() {
     let device = Device::new();
-    let (weights, preprocessing) = (device.world().weights.clone(), device.world().base.preprocessing);
+    let (weights, preprocessing) = device.world().base();
     // A version past the tensor's end drops nothing.
     let nothing = mask_over(&weights, preprocessing, 100_000_000);
     device.world().release = Some((MaskVersion(100_000_000), nothing));

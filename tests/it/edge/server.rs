@@ -81,6 +81,11 @@ impl World {
         self.release = Some((MaskVersion(version), mask));
     }
 
+    /// The base's weights, and the digest of its preprocessing.
+    pub fn base(&self) -> (Weights, Digest) {
+        (self.weights.clone(), self.base.preprocessing)
+    }
+
     /// How often a path was asked for, with the statuses answered.
     pub fn statuses(&self, path: &str) -> Vec<u16> {
         let lines = self.asked.iter().filter(|line| line.contains(path));

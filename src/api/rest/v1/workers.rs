@@ -15,6 +15,7 @@ use crate::blobs::BlobError;
 use crate::catalog::{attempts, blobs, workers};
 use crate::domain::permission::Action;
 use crate::domain::{AttemptId, Digest};
+use crate::killpoint;
 use crate::wire::v1::page::Page;
 use crate::wire::v1::workers::Worker;
 
@@ -66,6 +67,7 @@ pub async fn fetch(
         keep: Keep::Immutable,
         mask: None,
     };
+    killpoint::reached("server-fetch");
     send(&app, &method, &headers, &offer).await
 }
 
@@ -99,9 +101,12 @@ pub async fn store(
     let mut tx = app.catalog.begin().await?;
     blobs::touch(&mut tx, &digest, spooled.bytes()).await?;
     tx.commit().await?;
+    killpoint::reached("server-touched");
     app.blobs.put_spooled(spooled).await?;
+    killpoint::reached("server-put");
     let mut tx = app.catalog.begin().await?;
     attempts::uploaded(&mut tx, attempt, &digest).await?;
     tx.commit().await?;
+    killpoint::reached("server-uploaded");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,9 +7,9 @@ use clap::Args;
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::control::random_mask;
-use super::{ModelArgs, WorkerCommandError, at, files, picture};
+use super::{ModelArgs, files, kpi, share};
 use crate::base::Weights;
+use crate::base::preprocessing::DecodeLimits;
 use crate::cli::printer;
 use crate::domain::gate::GateSettings;
 use crate::domain::report::{Figure, ImageCounts, Kpi, Report, TrainingFigures};
@@ -17,6 +17,8 @@ use crate::evaluate::knn::KnnSettings;
 use crate::evaluate::{self, Embeddings, Settings};
 use crate::mask::{Limits, apply, apply_artefact, decode};
 use crate::train::Embedder;
+use crate::worker::control::random_mask;
+use crate::worker::error::{WorkerCommandError, at};
 
 /// Arguments of `judge`.
 #[derive(Debug, Args)]
@@ -36,43 +38,41 @@ pub struct JudgeArgs {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
     neighbours: u16,
     /// How much worse than the base still counts as no worse
-    #[arg(long, default_value_t = 0.01, value_parser = margin)]
+    #[arg(long, default_value_t = 0.01, value_parser = share)]
     margin: f64,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-fn kpi(text: &str) -> Result<Kpi, String> {
-    serde_json::from_value(json!(text)).map_err(|_| "use probe, knn or few-shot".to_owned())
-}
-
-fn margin(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(margin) if (0.0..1.0).contains(&margin) => Ok(margin),
-        _ => Err("use a number from 0 to 1".to_owned()),
-    }
-}
-
 /// Judges a mask and prints the verdict with its evidence, beside a random mask of the same density.
-pub(super) fn run(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
+pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
     let base = args.model.weights()?;
     let artefact = decode(&fs::read(&args.mask).map_err(at(&args.mask))?, Limits::default())?;
     let masked = apply_artefact(&artefact, base.clone())?;
     let control = apply(&random_mask(&artefact.mask, 0), base.clone())?;
-    let Labelled {
-        classes,
-        paths,
-        labels,
-    } = labelled(args)?;
+    let classes = files::classes(&args.labelled)?;
     let preprocessing = args.model.preprocessing();
-    let inputs = paths
-        .par_iter()
-        .map(|path| Ok(preprocessing.normalise(&picture(path, &preprocessing)?.1)))
+    let labelled: Vec<(usize, &PathBuf)> = (classes.iter().enumerate())
+        .flat_map(|(label, (_, paths))| paths.iter().map(move |path| (label, path)))
+        .collect();
+    let pictures = (labelled.par_iter())
+        .map(|(_, path)| {
+            let bytes = fs::read(path).map_err(at(path))?;
+            preprocessing
+                .picture(&bytes, &DecodeLimits::default())
+                .map_err(|source| WorkerCommandError::Picture {
+                    path: (*path).clone(),
+                    source,
+                })
+        })
         .collect::<Result<Vec<_>, WorkerCommandError>>()?;
-    let device = args.model.device.open(args.model.threads)?;
+    let labels: Vec<usize> = labelled.iter().map(|(label, _)| *label).collect();
+    let classes: Vec<&String> = classes.iter().map(|(name, _)| name).collect();
+    let device = args.model.open()?;
     let dim = base.architecture.embedding_dim;
-    let embedded = |weights: &Weights| Embedder::new(weights, device)?.embed(&inputs, preprocessing.size);
+    let embedded =
+        |weights: &Weights| Embedder::new(weights, device)?.embed_pictures(&pictures, &preprocessing);
     let of_base = embedded(&base)?;
     let settings = Settings {
         knn: KnnSettings {
@@ -115,7 +115,8 @@ pub(super) fn run(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
     Ok(())
 }
 
-fn print(args: &JudgeArgs, report: &Report, images: usize, classes: usize) {
+/// The verdict and why, in one sentence.
+pub(super) fn verdict(report: &Report) -> String {
     let verdict = &report.gate.verdict;
     let reasons: Vec<String> = verdict.reasons().iter().map(ToString::to_string).collect();
     let reason = if reasons.is_empty() {
@@ -123,9 +124,13 @@ fn print(args: &JudgeArgs, report: &Report, images: usize, classes: usize) {
     } else {
         reasons.join("; ")
     };
+    format!("{}: {reason}", verdict.word())
+}
+
+fn print(args: &JudgeArgs, report: &Report, images: usize, classes: usize) {
     printer::line(&format!(
-        "{}: {reason}\n\nbalanced accuracy on {images} pictures of {classes} classes, each with its 95 % interval",
-        verdict.word()
+        "{}\n\nbalanced accuracy on {images} pictures of {classes} classes, each with its 95 % interval",
+        verdict(report)
     ));
     let (Some(mask), Some(random)) = (&report.validation, &report.random_mask) else {
         return;
@@ -157,57 +162,4 @@ fn print(args: &JudgeArgs, report: &Report, images: usize, classes: usize) {
         ["", "base", "mask", "difference", "random mask, difference"],
         &rows,
     );
-}
-
-/// Pictures, each with its class.
-struct Labelled {
-    /// The names of the classes.
-    classes: Vec<String>,
-    /// The pictures.
-    paths: Vec<PathBuf>,
-    /// The number of each picture's class.
-    labels: Vec<usize>,
-}
-
-/// Finds the pictures below a folder with one folder for each class.
-fn labelled(args: &JudgeArgs) -> Result<Labelled, WorkerCommandError> {
-    let folder = &args.labelled;
-    let mut folders = Vec::new();
-    for entry in fs::read_dir(folder).map_err(at(folder))? {
-        let path = entry.map_err(at(folder))?.path();
-        if path.is_dir() {
-            folders.push(path);
-        }
-    }
-    folders.sort();
-    let unusable = |reason| WorkerCommandError::Labelled {
-        folder: folder.clone(),
-        reason,
-    };
-    if folders.len() < 2 {
-        return Err(unusable("it needs at least two folders, one for each class"));
-    }
-    let (mut classes, mut paths, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-    for (class, folder) in folders.iter().enumerate() {
-        let mut found = Vec::new();
-        files(folder, &mut found)?;
-        if found.is_empty() {
-            return Err(unusable("one of its folders has no pictures"));
-        }
-        found.sort();
-        classes.push(
-            folder
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
-        );
-        labels.extend(std::iter::repeat_n(class, found.len()));
-        paths.extend(found);
-    }
-    Ok(Labelled {
-        classes,
-        paths,
-        labels,
-    })
 }

@@ -1,0 +1,299 @@
+//! A training that is interrupted ends as one that was not, and what cannot go on is an error.
+
+use std::cell::RefCell;
+
+use super::*;
+use crate::base::{Role, architecture};
+use crate::train::backbone::{self, Mode, tensor};
+use crate::train::device::DeviceChoice;
+use crate::train::embed::values;
+use crate::train::head::Head;
+use crate::train::swav::{self, Views};
+
+const QUICK: &str = "
+schedule = { steps = 5, warm-up = 1, prototypes-frozen = 1, batch = 4 }
+mask = { rate = 0.2, momentum = 0.9, normalise = true, skip-first = 8 }
+head = { rate = 0.15, momentum = 0.9, hidden = 16, output = 8, prototypes = 4 }
+swav = { temperature = 0.1, epsilon = 0.05, rounds = 3, drop-connect = 0.2 }
+[augment]
+brightness = 0.2
+contrast = 0.2
+large = { count = 2, size = 32, scale = [0.3, 1.0] }
+small = { count = 1, size = 32, scale = [0.1, 0.3] }
+";
+
+/// EfficientNet-Lite0 with numbers from a formula: a network, but no trained one.
+fn generated_base() -> Weights {
+    let architecture = architecture("efficientnet_lite0").unwrap();
+    let spread = |tensor: usize, element: usize| {
+        let mixed = (1 + tensor * 31 + element).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let values = architecture.tensors.iter().enumerate().map(|(tensor, spec)| {
+        let inputs: usize = spec.shape[1..].iter().product();
+        let value = |element: usize| match spec.role {
+            Role::NormWeight | Role::NormVariance => 1.0 + 0.1 * spread(tensor, element),
+            Role::Convolution { .. } => spread(tensor, element) * (3.0 / inputs as f32).sqrt(),
+            _ => 0.1 * spread(tensor, element),
+        };
+        (0..spec.len()).map(value).collect()
+    });
+    Weights {
+        values: values.collect(),
+        architecture,
+    }
+}
+
+/// What a training borrows.
+struct Bench {
+    base: Weights,
+    images: Vec<RgbImage>,
+    preprocessing: Preprocessing,
+    recipe: Recipe,
+    device: tch::Device,
+}
+
+impl Bench {
+    fn new(recipe: &str) -> Self {
+        let pixel = |n: u32, x: u32, y: u32| ((x * (n % 7 + 1) + y * (n % 5 + 1)) * 8 % 256) as u8;
+        let image = |n| RgbImage::from_fn(40, 40, |x, y| image::Rgb([pixel(n, x, y); 3]));
+        Self {
+            base: generated_base(),
+            images: (0..9).map(image).collect(),
+            preprocessing: Preprocessing::of_architecture("efficientnet_lite0"),
+            recipe: Recipe::parse(recipe).unwrap(),
+            device: DeviceChoice::Cpu.open(1).unwrap(),
+        }
+    }
+
+    fn training(&self) -> Training<'_> {
+        Training {
+            base: &self.base,
+            images: &self.images,
+            images_digest: Digest::of(b"images"),
+            preprocessing: &self.preprocessing,
+            recipe: &self.recipe,
+            seed: 1,
+            start: Start::KeepAll,
+            device: self.device,
+        }
+    }
+}
+
+const NEVER: Duration = Duration::from_secs(3600);
+
+fn in_one_go(training: &Training) -> Outcome {
+    train(training, None, NEVER, &mut |_| Order::Continue).unwrap()
+}
+
+/// Trains until `last` steps are done, and answers the outcome with the checkpoint.
+fn until(training: &Training, resume: Option<&[u8]>, last: u32, order: Order) -> (Outcome, Option<Vec<u8>>) {
+    let mut checkpoint = None;
+    let outcome = train(training, resume, NEVER, &mut |event| match event {
+        Event::Step(progress) if progress.step >= last => order,
+        Event::Step(_) => Order::Continue,
+        Event::Checkpoint { step, bytes } => {
+            assert_eq!(step, last);
+            checkpoint = Some(bytes.to_vec());
+            Order::Continue
+        }
+    });
+    (outcome.unwrap(), checkpoint)
+}
+
+fn same(resumed: &Outcome, whole: &Outcome) {
+    assert_eq!(resumed.mask, whole.mask);
+    assert_eq!(resumed.losses, whole.losses);
+    assert_eq!(resumed.scores, whole.scores);
+    assert!(!resumed.stopped);
+}
+
+#[test]
+fn a_training_that_was_killed_twice_ends_with_the_same_bits() {
+    let bench = Bench::new(QUICK);
+    let training = bench.training();
+    let whole = in_one_go(&training);
+    assert!(whole.mask.dropped() > 0 && whole.mask.norms.is_empty());
+    assert_eq!(whole.scores.tensors.len(), whole.mask.tensors.len());
+
+    let (first, checkpoint) = until(&training, None, 1, Order::Stop);
+    assert!(first.stopped && first.losses.len() == 1);
+    let (second, checkpoint) = until(&training, checkpoint.as_deref(), 3, Order::Stop);
+    assert_eq!(second.losses, whole.losses[..3]);
+    let resumed = train(&training, checkpoint.as_deref(), NEVER, &mut |_| Order::Continue).unwrap();
+    same(&resumed, &whole);
+    assert!(resumed.seconds >= second.seconds);
+}
+
+#[test]
+fn queue_and_moving_statistics_are_part_of_a_checkpoint() {
+    let recipe = QUICK
+        .replace("skip-first = 8", "skip-first = 8, norms = \"moving\"")
+        .replace(
+            "drop-connect = 0.2",
+            "drop-connect = 0.2, queue = { length = 6, from = 0.2 }",
+        );
+    let bench = Bench::new(&recipe);
+    let training = bench.training();
+    let whole = in_one_go(&training);
+    let moved = whole
+        .mask
+        .norms
+        .iter()
+        .filter(|(index, values)| bench.base.values[**index] != **values);
+    assert_eq!(moved.count(), whole.mask.norms.len(), "every statistic has moved");
+    assert_ne!(
+        whole.losses,
+        in_one_go(&Bench::new(QUICK).training()).losses,
+        "the recipe matters"
+    );
+    for last in [2, 4] {
+        let (_, checkpoint) = until(&training, None, last, Order::Stop);
+        same(
+            &train(&training, checkpoint.as_deref(), NEVER, &mut |_| Order::Continue).unwrap(),
+            &whole,
+        );
+    }
+}
+
+#[test]
+fn checkpoints_come_in_time_and_none_after_the_lease_was_lost() {
+    let bench = Bench::new(QUICK);
+    let training = bench.training();
+    let steps = RefCell::new(Vec::new());
+    let mut told = |event: Event| {
+        if let Event::Checkpoint { step, .. } = event {
+            steps.borrow_mut().push(step);
+        }
+        Order::Continue
+    };
+    train(&training, None, Duration::ZERO, &mut told).unwrap();
+    assert_eq!(*steps.borrow(), [1, 2, 3, 4]);
+    let (outcome, checkpoint) = until(&training, None, 2, Order::LeaseLost);
+    assert!(outcome.stopped && checkpoint.is_none());
+}
+
+#[test]
+fn a_checkpoint_of_another_training_is_refused() {
+    let bench = Bench::new(QUICK);
+    let training = bench.training();
+    let (_, checkpoint) = until(&training, None, 1, Order::Stop);
+    let refused = |training: Training| {
+        let told = &mut |_: Event| panic!("no step is done");
+        train(&training, checkpoint.as_deref(), NEVER, told)
+            .unwrap_err()
+            .to_string()
+    };
+    let seed = refused(Training { seed: 2, ..training });
+    assert!(seed.contains("another seed"), "{seed}");
+    let longer = bench.recipe.clone().within(6);
+    assert!(
+        refused(Training {
+            recipe: &longer,
+            ..training
+        })
+        .contains("another recipe")
+    );
+}
+
+#[test]
+fn a_successor_begins_with_its_parents_mask_and_statistics() {
+    let bench = Bench::new(QUICK);
+    let parent = in_one_go(&bench.training());
+    let index = (bench.base.architecture.tensors.iter())
+        .position(|spec| spec.role == Role::NormMean)
+        .unwrap();
+    let norms = BTreeMap::from([(index, vec![0.5; bench.base.values[index].len()])]);
+    let scores = FinalScores::decode(&parent.scores.encode(), &bench.base).unwrap();
+    let successor = Training {
+        start: Start::Parent {
+            scores: &scores,
+            norms: &norms,
+        },
+        ..bench.training()
+    };
+    // One step of warm-up: the mask is still the parent's.
+    let (first, checkpoint) = until(&successor, None, 1, Order::Stop);
+    assert_eq!(first.mask.tensors, parent.mask.tensors);
+    assert_eq!(first.mask.norms, norms);
+    assert_ne!(
+        first.losses[0], parent.losses[0],
+        "the warm-up runs the parent's network"
+    );
+    let whole = in_one_go(&successor);
+    assert!(whole.mask.flips_against(&parent.mask) > 0);
+    same(
+        &train(&successor, checkpoint.as_deref(), NEVER, &mut |_| Order::Continue).unwrap(),
+        &whole,
+    );
+    let told = &mut |_: Event| Order::Continue;
+    let anew = train(&bench.training(), checkpoint.as_deref(), NEVER, told).unwrap_err();
+    assert!(anew.to_string().contains("another start"), "{anew}");
+}
+
+#[test]
+fn a_panic_is_a_failed_training_and_not_the_end_of_the_process() {
+    let bench = Bench::new(QUICK);
+    let told = &mut |_: Event| panic!("the disk is on fire");
+    let said = train(&bench.training(), None, NEVER, told)
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("the disk is on fire"), "{said}");
+}
+
+/// The gradient that training uses is that of the loss: along it, the loss
+/// changes by its squared length. In float64, so that the difference is no noise.
+#[test]
+fn the_gradient_of_the_loss_agrees_with_finite_differences() {
+    const SIZE: usize = 32;
+    let bench = Bench::new(QUICK);
+    let double = |tensors: Vec<tch::Tensor>| -> Vec<tch::Tensor> {
+        tensors
+            .iter()
+            .map(|tensor| tensor.to_kind(tch::Kind::Double))
+            .collect()
+    };
+    let architecture = bench.base.architecture;
+    let network = double(backbone::tensors(&bench.base, bench.device).unwrap());
+    let head = double(
+        Head::new(&bench.recipe.head, architecture.embedding_dim, 1)
+            .leaves(bench.device)
+            .unwrap(),
+    );
+    let views = Views {
+        batch: 4,
+        large: 2,
+        all: 3,
+    };
+    let pixels: Vec<f32> = (0..12 * 3 * SIZE * SIZE)
+        .map(|n| ((n * 37 % 255) as f32 / 255.0).sin())
+        .collect();
+    let input = tensor(&pixels, &[12, 3, SIZE, SIZE], bench.device)
+        .unwrap()
+        .to_kind(tch::Kind::Double);
+    let index = architecture.index_of("_conv_head.weight").unwrap();
+    let similarities = |leaf: &tch::Tensor| {
+        let mut tensors: Vec<tch::Tensor> = network.iter().map(tch::Tensor::shallow_clone).collect();
+        tensors[index] = leaf.shallow_clone();
+        let embeddings = backbone::embed(architecture, &tensors, &input, Mode::default()).unwrap();
+        Head::similarities(&head, &Head::project(&head, &embeddings).unwrap()).unwrap()
+    };
+    let leaf = network[index].detach().set_requires_grad(true);
+    let at_leaf = similarities(&leaf);
+    // Codes are constants of the loss.
+    let codes = swav::codes(&at_leaf, views, &bench.recipe.swav, None).unwrap();
+    let loss = |similarities: &tch::Tensor| {
+        swav::swapped_prediction(similarities, &codes, views, bench.recipe.swav.temperature).unwrap()
+    };
+    let gradient = tch::Tensor::f_run_backward(&[&loss(&at_leaf)], &[&leaf], false, false).unwrap();
+    let gradient = gradient[0].to_kind(tch::Kind::Double);
+    let squared = gradient.square().sum(tch::Kind::Double).double_value(&[]);
+    assert!(squared > 0.0 && values(&gradient).unwrap().iter().all(|value| value.is_finite()));
+    let step = 1e-5 / squared.sqrt();
+    let moved = |by: f64| loss(&similarities(&(leaf.detach() + &gradient * (by * step)))).double_value(&[]);
+    let slope = (moved(1.0) - moved(-1.0)) / (2.0 * step);
+    assert!(
+        (slope / squared - 1.0).abs() < 1e-3,
+        "{slope} and {squared} should agree"
+    );
+}

@@ -1,0 +1,287 @@
+//! The state of a training between two steps, and one step.
+
+use std::f64::consts::PI;
+use std::time::Instant;
+
+use tch::Tensor;
+
+use super::TrainError;
+use super::augment::Crops;
+use super::backbone::{self, DropConnect, Mode, tensor};
+use super::checkpoint::State;
+use super::embed::values;
+use super::head::Head;
+use super::recipe::{Norms, Recipe};
+use super::scores::Scores;
+use super::session::{Outcome, Start, Training};
+use super::swav::{self, Queue, Views};
+use crate::base::{Role, Weights};
+
+pub(super) struct Session<'a> {
+    base: &'a Weights,
+    recipe: &'a Recipe,
+    seed: u64,
+    device: tch::Device,
+    /// The base's tensors on the device. Those of BatchNorm's statistics are
+    /// the state's own: a parent's, or moved in place.
+    tensors: Vec<Tensor>,
+    /// The statistics that become part of the mask, by canonical index.
+    norms: Vec<usize>,
+    scores: Scores,
+    head: Head,
+    queue: Option<Queue>,
+    losses: Vec<f64>,
+    seconds: f64,
+}
+
+impl<'a> Session<'a> {
+    /// The state before the first step.
+    pub(super) fn new(training: &Training<'a>) -> Result<Self, TrainError> {
+        let Training {
+            base,
+            recipe,
+            seed,
+            device,
+            start,
+            ..
+        } = *training;
+        let masked = recipe.masked_tensors(base.architecture);
+        let specs = &base.architecture.tensors;
+        let mut tensors = backbone::tensors(base, device)?;
+        let (scores, inherited) = match start {
+            Start::KeepAll => (Scores::keeping_all(base, &masked), None),
+            Start::Parent { scores, norms } => (Scores::succeeding(scores, base, &masked)?, Some(norms)),
+        };
+        for (index, values) in inherited.into_iter().flatten() {
+            if specs.get(*index).is_none_or(|spec| spec.len() != values.len()) {
+                return Err(TrainError::Parent("has statistics of another architecture"));
+            }
+            tensors[*index] = tensor(values, &specs[*index].shape, device)?;
+        }
+        let is_norm = |index: &usize| matches!(specs[*index].role, Role::NormMean | Role::NormVariance);
+        let norms = match recipe.mask.norms {
+            Norms::Moving => (0..specs.len()).filter(is_norm).collect(),
+            Norms::Frozen => inherited
+                .into_iter()
+                .flat_map(|norms| norms.keys().copied())
+                .collect(),
+        };
+        let queue = recipe.swav.queue.as_ref();
+        Ok(Self {
+            base,
+            recipe,
+            seed,
+            device,
+            tensors,
+            norms,
+            scores,
+            head: Head::new(&recipe.head, base.architecture.embedding_dim, seed),
+            queue: queue.map(|rule| Queue::new(rule, recipe.augment.large.count, recipe.head.output)),
+            losses: Vec::new(),
+            seconds: 0.0,
+        })
+    }
+
+    /// Steps done.
+    pub(super) fn step(&self) -> u32 {
+        self.losses.len() as u32
+    }
+
+    /// Weights dropped now.
+    pub(super) fn dropped(&self) -> usize {
+        self.scores.dropped()
+    }
+
+    /// How many numbers [`State::numbers`] has.
+    pub(super) fn numbers(&self) -> usize {
+        let of_norms = (self.norms.iter()).map(|index| self.base.values[*index].len());
+        self.planes().map(<[f32]>::len).chain(of_norms).sum()
+    }
+
+    /// All numbers that lie in plain memory; the statistics follow them in a state.
+    fn planes(&self) -> impl Iterator<Item = &[f32]> {
+        let queue = self.queue.iter().flat_map(Queue::planes);
+        self.scores.planes().chain(self.head.planes()).chain(queue)
+    }
+
+    /// The whole state, for a checkpoint.
+    pub(super) fn state(&self) -> Result<State, TrainError> {
+        let mut numbers = Vec::with_capacity(self.numbers());
+        self.planes().for_each(|plane| numbers.extend(plane));
+        for index in &self.norms {
+            numbers.extend(values(&self.tensors[*index])?);
+        }
+        Ok(State {
+            step: self.step(),
+            seconds: self.seconds,
+            queued: self.queue.as_ref().map_or(0, |queue| queue.filled() as u32),
+            losses: self.losses.clone(),
+            numbers,
+        })
+    }
+
+    /// Goes back to a state of this training, which has [`Session::numbers`] numbers.
+    pub(super) fn restore(&mut self, state: State) -> Result<(), TrainError> {
+        let mut rest = state.numbers.as_slice();
+        let mut take = |length: usize| {
+            let (taken, after) = rest
+                .split_at_checked(length)
+                .ok_or(TrainError::CheckpointDamaged)?;
+            rest = after;
+            Ok::<_, TrainError>(taken)
+        };
+        let queue = self.queue.iter_mut().flat_map(Queue::planes_mut);
+        for plane in self
+            .scores
+            .planes_mut()
+            .chain(self.head.planes_mut())
+            .chain(queue)
+        {
+            plane.copy_from_slice(take(plane.len())?);
+        }
+        for index in &self.norms {
+            let shape = &self.base.architecture.tensors[*index].shape;
+            let values = take(self.base.values[*index].len())?;
+            self.tensors[*index] = tensor(values, shape, self.device)?;
+        }
+        if let Some(queue) = &mut self.queue {
+            queue.set_filled(state.queued as usize);
+        }
+        self.losses = state.losses;
+        self.seconds = state.seconds;
+        Ok(())
+    }
+
+    /// What the training leaves behind, as it is now.
+    pub(super) fn outcome(self, stopped: bool) -> Result<Outcome, TrainError> {
+        let mut mask = self.scores.mask();
+        for index in &self.norms {
+            mask.norms.insert(*index, values(&self.tensors[*index])?);
+        }
+        Ok(Outcome {
+            mask,
+            scores: self.scores.finals(self.base.digest()),
+            losses: self.losses,
+            seconds: self.seconds,
+            stopped,
+        })
+    }
+
+    /// One step; answers its loss.
+    pub(super) fn advance(&mut self, crops: &[Crops; 2]) -> Result<f64, TrainError> {
+        let began = Instant::now();
+        let (step, schedule) = (self.step(), &self.recipe.schedule);
+        let head = self.head.leaves(self.device)?;
+        let masked_step = step.checked_sub(schedule.warm_up);
+        let mut leaves = Vec::new();
+        let embeddings = if masked_step.is_some() {
+            let mut tensors: Vec<Tensor> = self.tensors.iter().map(Tensor::shallow_clone).collect();
+            for (index, weights) in self.scores.masked(self.base)? {
+                let shape = &self.base.architecture.tensors[index].shape;
+                // A fresh leaf each step: libtorch gives ∂L/∂W, the rest is ours.
+                let leaf = tensor(&weights, shape, self.device)?.f_set_requires_grad(true)?;
+                tensors[index] = leaf.shallow_clone();
+                leaves.push(leaf);
+            }
+            self.embed(&tensors, step, crops, self.recipe.mask.norms == Norms::Moving)?
+        } else {
+            // The body stays as it began, a parent's mask included.
+            let tensors = self.beginning()?;
+            tch::no_grad(|| self.embed(&tensors, step, crops, false))?
+        };
+        let projections = Head::project(&head, &embeddings)?;
+        let similarities = Head::similarities(&head, &projections)?;
+        let loss = self.loss(step, &head, &projections, &similarities, crops)?;
+
+        let masked = leaves.len();
+        leaves.extend(head);
+        let gradients = Tensor::f_run_backward(&[&loss], &leaves, false, false)?;
+        let gradients = gradients.iter().map(values).collect::<Result<Vec<_>, _>>()?;
+        if let Some(masked_step) = masked_step {
+            let rule = &self.recipe.mask;
+            let learning = schedule.steps - schedule.warm_up;
+            let rate = rule.rate * 0.5 * (1.0 + (PI * f64::from(masked_step) / f64::from(learning)).cos());
+            self.scores.step(self.base, &gradients[..masked], rule, rate)?;
+        }
+        self.head.step(
+            &gradients[masked..],
+            &self.recipe.head,
+            step < schedule.prototypes_frozen,
+        );
+        let loss = loss.f_double_value(&[])?;
+        if !loss.is_finite() {
+            return Err(TrainError::Diverged { step, loss });
+        }
+        self.losses.push(loss);
+        self.seconds += began.elapsed().as_secs_f64();
+        Ok(loss)
+    }
+
+    /// The network that the warm-up runs: the base, or the parent's masked weights.
+    fn beginning(&self) -> Result<Vec<Tensor>, TrainError> {
+        let mut tensors: Vec<Tensor> = self.tensors.iter().map(Tensor::shallow_clone).collect();
+        if self.scores.dropped() > 0 {
+            for (index, weights) in self.scores.masked(self.base)? {
+                let shape = &self.base.architecture.tensors[index].shape;
+                tensors[index] = tensor(&weights, shape, self.device)?;
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// Embeddings `[views, dim]` of all crops, the large ones first.
+    fn embed(
+        &self,
+        tensors: &[Tensor],
+        step: u32,
+        crops: &[Crops; 2],
+        moving_norms: bool,
+    ) -> Result<Tensor, TrainError> {
+        let mut embeddings = Vec::new();
+        for (pass, crops) in crops.iter().enumerate().filter(|(_, crops)| crops.count > 0) {
+            let size = crops.size as usize;
+            let shape = [crops.values.len() / (3 * size * size), 3, size, size];
+            let input = tensor(&crops.values, &shape, self.device)?;
+            let drop = DropConnect {
+                rate: self.recipe.swav.drop_connect,
+                seed: self.seed,
+                place: [u64::from(step), pass as u64],
+            };
+            let mode = Mode {
+                drop: Some(drop),
+                moving_norms,
+            };
+            embeddings.push(backbone::embed(self.base.architecture, tensors, &input, mode)?);
+        }
+        Ok(Tensor::f_cat(&embeddings, 0)?)
+    }
+
+    /// The loss of this step; its projections go into the queue, if there is one.
+    fn loss(
+        &mut self,
+        step: u32,
+        head: &[Tensor],
+        projections: &Tensor,
+        similarities: &Tensor,
+        crops: &[Crops; 2],
+    ) -> Result<Tensor, TrainError> {
+        let rule = &self.recipe.swav;
+        let views = Views {
+            batch: self.recipe.schedule.batch,
+            large: crops[0].count,
+            all: crops[0].count + crops[1].count,
+        };
+        let queue = self
+            .queue
+            .as_ref()
+            .filter(|queue| queue.is_full())
+            .zip(head.last());
+        let codes = swav::codes(similarities, views, rule, queue)?;
+        if let (Some(queue), Some(rule)) = (&mut self.queue, &rule.queue)
+            && f64::from(step) >= rule.from * f64::from(self.recipe.schedule.steps)
+        {
+            queue.push(projections, views)?;
+        }
+        swav::swapped_prediction(similarities, &codes, views, rule.temperature)
+    }
+}

@@ -1,0 +1,433 @@
+//! The engine of one attempt: decodes, trains, judges, and writes the artefact.
+//!
+//! Both who leases an attempt from a server and `katagami train` call
+//! [`perform`]. It knows no server: what it needs is in [`AttemptInput`], what
+//! it tells goes to [`AttemptEvents`], and what it leaves is an [`AttemptOutcome`].
+
+use std::time::Duration;
+
+use image::RgbImage;
+use rayon::prelude::*;
+
+use super::evidence::{self, Judged};
+use super::pictures::{LabelledPicture, Picture, decode_all};
+use crate::base::{Preprocessing, Weights};
+use crate::domain::gate::GateSettings;
+use crate::domain::job::{Order, Phase, Progress};
+use crate::domain::report::{
+    ImageCounts, Kpi, LayerDensity, LossPoint, Report, ReportError, TrainingFigures,
+};
+use crate::domain::{Digest, ErrorKind, JobId, MaskVersion, Problem, SiteName, Timestamp, snapshot};
+use crate::evaluate::EvaluateError;
+use crate::mask::{Figures, Header, Mask, MaskError, apply, encode};
+use crate::train::device::profile;
+use crate::train::{Event, FinalScores, Outcome, Recipe, Start, TrainError, Training, train};
+
+/// Pictures that are decoded between two questions whether to go on.
+const CHUNK: usize = 256;
+/// Most points of the loss curve that a report keeps.
+const MOST_LOSSES: usize = 1_000;
+
+/// Everything that an attempt needs.
+pub struct AttemptInput {
+    /// The base.
+    pub base: Weights,
+    /// Its preprocessing.
+    pub preprocessing: Preprocessing,
+    /// The recipe, already cut to its budget ([`Recipe::within`]).
+    pub recipe: Recipe,
+    /// The seed of everything drawn at random.
+    pub seed: u64,
+    /// What it trains on, in any order; the same picture twice counts once.
+    pub images: Vec<Picture>,
+    /// How many images were left out because they are in the validation set; for the report.
+    pub left_out: u64,
+    /// What it is judged by: both splits, or nothing.
+    pub labelled: Vec<LabelledPicture>,
+    /// The mask to start from; none: the base.
+    pub start: Option<Parent>,
+    /// The figure that the gate judges by, where there are labels.
+    pub kpi: Kpi,
+    /// What the gate asks for.
+    pub gate: GateSettings,
+    /// The site, for the artefact's header.
+    pub site: SiteName,
+    /// The version that the mask will have.
+    pub version: MaskVersion,
+    /// The snapshot's digest; none: that of the pictures which could be decoded.
+    pub snapshot: Option<Digest>,
+    /// The job; none for a training without a server.
+    pub job: Option<JobId>,
+    /// Where to go on.
+    pub resume: Resume,
+    /// How often a checkpoint is handed over.
+    pub checkpoint_every: Duration,
+}
+
+/// A mask to start from.
+pub struct Parent {
+    /// Its version, for the log.
+    pub version: MaskVersion,
+    /// Its final scores: [`AttemptOutcome::Mask`]'s `scores`.
+    pub scores: Vec<u8>,
+    /// The mask.
+    pub mask: Mask,
+}
+
+/// Where a training goes on.
+pub enum Resume {
+    /// At its beginning.
+    Anew,
+    /// At this checkpoint; an error if that is damaged or of another training.
+    From(Vec<u8>),
+    /// At the first of these that is whole and of this training; at the
+    /// beginning if none is. Those refused are noted.
+    Newest(Vec<Vec<u8>>),
+}
+
+/// Whom an attempt tells how it goes. Called from the attempt's own thread,
+/// which waits meanwhile: what takes long belongs into another one.
+pub trait AttemptEvents {
+    /// Hears of each step; the answer is obeyed before the next one. After
+    /// [`Order::Stop`] within a training follows one last checkpoint.
+    fn progress(&mut self, progress: Progress) -> Order;
+    /// Gets the whole state after `step` steps of the training.
+    fn checkpoint(&mut self, step: u32, bytes: &[u8]);
+    /// Gets a line for the log.
+    fn note(&mut self, line: &str);
+}
+
+/// How an attempt ended.
+pub enum AttemptOutcome {
+    /// By an order.
+    Stopped,
+    /// Nothing has fallen: the base itself is best. There is no mask.
+    NoImprovement {
+        /// The evidence.
+        report: Box<Report>,
+        /// The same as the bytes that are to be stored.
+        report_json: Vec<u8>,
+    },
+    /// With a mask.
+    Mask {
+        /// The artefact; its header names the digest of `report_json`.
+        artefact: Vec<u8>,
+        /// The evidence and the gate's verdict.
+        report: Box<Report>,
+        /// The same as the bytes that are to be stored.
+        report_json: Vec<u8>,
+        /// What a successor can start from.
+        scores: Vec<u8>,
+    },
+}
+
+/// Why an attempt failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AttemptError {
+    /// Training or embedding failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// The mask cannot be applied or written.
+    #[error(transparent)]
+    Mask(#[from] MaskError),
+    /// The embeddings cannot be compared.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// The report cannot be written.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+}
+
+impl AttemptError {
+    /// Whether another attempt at the same job may succeed: false where the
+    /// input is wrong, or where the same arithmetic would fail again.
+    pub fn may_pass_again(&self) -> bool {
+        match self {
+            Self::Train(TrainError::Diverged { .. }) => false,
+            Self::Train(error) => matches!(error.kind(), ErrorKind::Internal | ErrorKind::Unavailable),
+            Self::Mask(_) | Self::Evaluate(_) | Self::Report(_) => false,
+        }
+    }
+}
+
+impl Problem for AttemptError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Train(error) => error.kind(),
+            Self::Mask(error) => error.kind(),
+            Self::Evaluate(_) => ErrorKind::Invalid,
+            Self::Report(_) => ErrorKind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Train(error) => error.code(),
+            Self::Mask(error) => error.code(),
+            Self::Evaluate(_) => "not_comparable",
+            Self::Report(_) => "report_unwritable",
+        }
+    }
+}
+
+/// Carries an attempt out. Same input and execution profile: same mask, same figures.
+pub fn perform(
+    input: &AttemptInput,
+    device: tch::Device,
+    events: &mut dyn AttemptEvents,
+) -> Result<AttemptOutcome, AttemptError> {
+    let Some(images) = decoded(input, events) else {
+        return Ok(AttemptOutcome::Stopped);
+    };
+    let outcome = trained(input, &images, device, events)?;
+    if outcome.stopped {
+        return Ok(AttemptOutcome::Stopped);
+    }
+    let training = figures(input, &outcome);
+    events.note(&format!(
+        "trained on {} images, {} steps, {:.0} s, on {}",
+        images.pictures.len(),
+        outcome.losses.len(),
+        outcome.seconds,
+        profile(device).device
+    ));
+    let counts = ImageCounts {
+        used: images.pictures.len() as u64,
+        left_out: input.left_out,
+    };
+    if training.flips == 0 {
+        let report = Report::judged(input.kpi, None, None, training, counts, input.gate);
+        let report_json = report.to_json()?.into_bytes();
+        events.note("no improvement found: no weight has fallen");
+        return Ok(AttemptOutcome::NoImprovement {
+            report: Box::new(report),
+            report_json,
+        });
+    }
+    let Some(judged) = evidence::judged(input, &outcome.mask, &images.pictures, device, events)? else {
+        return Ok(AttemptOutcome::Stopped);
+    };
+    let report = reported(input, judged, training, counts);
+    let report_json = report.to_json()?.into_bytes();
+    let masked = apply(&outcome.mask, input.base.clone())?;
+    let header = Header {
+        base: outcome.scores.base,
+        preprocessing: input.preprocessing.digest(),
+        site: input.site.clone(),
+        version: input.version,
+        snapshot: input.snapshot.unwrap_or(images.snapshot),
+        recipe: input.recipe.digest(),
+        job: input.job,
+        profile: profile(device),
+        weights: masked.digest(),
+        report: Some(Digest::of(&report_json)),
+        figures: five_numbers(&report),
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        created_at: Timestamp::now(),
+    };
+    let artefact = encode(&header, &outcome.mask, input.base.architecture)?;
+    events.note(&format!(
+        "{} of {} weights have fallen; the gate says: {}",
+        outcome.mask.dropped(),
+        outcome.mask.weights(),
+        report.gate.verdict.word()
+    ));
+    Ok(AttemptOutcome::Mask {
+        artefact,
+        report: Box::new(report),
+        report_json,
+        scores: outcome.scores.encode(),
+    })
+}
+
+/// The images of a training, ready to be cropped.
+struct Images {
+    /// In the order of their digests.
+    pictures: Vec<RgbImage>,
+    /// The digest of that list.
+    snapshot: Digest,
+}
+
+/// Decodes the images; those that are no pictures are noted and left out. None if ordered to stop.
+fn decoded(input: &AttemptInput, events: &mut dyn AttemptEvents) -> Option<Images> {
+    // Twice a crop's edge: enough for the smallest region, a fraction of a camera's picture.
+    let cached = Preprocessing {
+        size: 2 * input.recipe.augment.large.size,
+        ..input.preprocessing.clone()
+    };
+    let mut sorted: Vec<&Picture> = input.images.iter().collect();
+    sorted.sort_by_key(|picture| picture.digest);
+    sorted.dedup_by_key(|picture| picture.digest);
+    let mut pictures = Vec::with_capacity(sorted.len());
+    let mut digests = Vec::with_capacity(sorted.len());
+    for chunk in sorted.chunks(CHUNK) {
+        let decoded = decode_all(chunk.par_iter().copied(), &cached);
+        for (picture, decoded) in chunk.iter().zip(decoded) {
+            match decoded {
+                Ok(decoded) => {
+                    pictures.push(decoded);
+                    digests.push(picture.digest);
+                }
+                Err(error) => events.note(&format!("left out: `{}`: {error}", picture.name())),
+            }
+        }
+        let order = events.progress(Progress {
+            phase: Phase::Fetch,
+            step: pictures.len() as u64,
+            steps: sorted.len() as u64,
+            ..Progress::default()
+        });
+        if order != Order::Continue {
+            return None;
+        }
+    }
+    Some(Images {
+        pictures,
+        snapshot: snapshot::digest(&digests),
+    })
+}
+
+/// Trains, from the newest checkpoint that can be used.
+fn trained(
+    input: &AttemptInput,
+    images: &Images,
+    device: tch::Device,
+    events: &mut dyn AttemptEvents,
+) -> Result<Outcome, AttemptError> {
+    let parent = match &input.start {
+        Some(parent) => {
+            let scores = FinalScores::decode(&parent.scores, &input.base)?;
+            if scores.bits() != parent.mask.tensors {
+                return Err(TrainError::Parent("has the scores of another mask").into());
+            }
+            events.note(&format!("starting from mask {}", parent.version));
+            Some((scores, &parent.mask.norms))
+        }
+        None => None,
+    };
+    let training = Training {
+        base: &input.base,
+        images: &images.pictures,
+        images_digest: images.snapshot,
+        preprocessing: &input.preprocessing,
+        recipe: &input.recipe,
+        seed: input.seed,
+        start: match &parent {
+            Some((scores, norms)) => Start::Parent { scores, norms },
+            None => Start::KeepAll,
+        },
+        device,
+    };
+    let attempt = |checkpoint: Option<&[u8]>, events: &mut dyn AttemptEvents| {
+        train(
+            &training,
+            checkpoint,
+            input.checkpoint_every,
+            &mut |event| match event {
+                Event::Step(progress) => events.progress(Progress {
+                    phase: Phase::Train,
+                    step: u64::from(progress.step),
+                    steps: u64::from(progress.steps),
+                    loss: Some(progress.loss),
+                    dropped: Some(progress.dropped as u64),
+                }),
+                Event::Checkpoint { step, bytes } => {
+                    events.checkpoint(step, bytes);
+                    Order::Continue
+                }
+            },
+        )
+    };
+    match &input.resume {
+        Resume::Anew => Ok(attempt(None, events)?),
+        Resume::From(checkpoint) => Ok(attempt(Some(checkpoint), events)?),
+        Resume::Newest(checkpoints) => {
+            for checkpoint in checkpoints {
+                match attempt(Some(checkpoint), events) {
+                    // Both are found before the first step.
+                    Err(error @ (TrainError::CheckpointDamaged | TrainError::CheckpointOfAnother(_))) => {
+                        events.note(&error.to_string());
+                    }
+                    done => return Ok(done?),
+                }
+            }
+            Ok(attempt(None, events)?)
+        }
+    }
+}
+
+/// What the training did and what it took.
+fn figures(input: &AttemptInput, outcome: &Outcome) -> TrainingFigures {
+    let Outcome {
+        mask,
+        losses,
+        seconds,
+        ..
+    } = outcome;
+    let every = losses.len().div_ceil(MOST_LOSSES).max(1);
+    let point = |(step, loss): (usize, &f64)| LossPoint {
+        step: step as u64 + 1,
+        loss: *loss,
+    };
+    let shown = |step: &usize| (step + 1) % every == 0 || step + 1 == losses.len();
+    let density = mask.tensors.iter().map(|(index, bits)| LayerDensity {
+        tensor: input.base.architecture.tensors[*index].name.clone(),
+        weights: bits.len() as u64,
+        kept: bits.count_ones() as u64,
+    });
+    let parent = input.start.as_ref();
+    TrainingFigures {
+        loss: losses
+            .iter()
+            .enumerate()
+            .filter(|(step, _)| shown(step))
+            .map(point)
+            .collect(),
+        density: density.collect(),
+        flips: mask.dropped() as u64,
+        flips_against_parent: parent.map(|parent| mask.flips_against(&parent.mask) as u64),
+        seconds: *seconds,
+        images_per_second: (losses.len() * input.recipe.schedule.batch) as f64 / seconds.max(1e-9),
+    }
+}
+
+/// Puts the report together.
+fn reported(input: &AttemptInput, judged: Judged, training: TrainingFigures, images: ImageCounts) -> Report {
+    let Judged {
+        validation,
+        test,
+        random_mask,
+        label_free,
+        unusable_validation,
+    } = judged;
+    // A validation set that says nothing is no licence to ask the weaker signals: then nothing is known.
+    let signals = Some(label_free.clone()).filter(|_| !unusable_validation);
+    let report = Report::judged(input.kpi, validation, signals, training, images, input.gate);
+    Report {
+        test,
+        random_mask,
+        label_free: Some(label_free),
+        ..report
+    }
+}
+
+/// The five numbers of the header; 0 where there were no labels.
+fn five_numbers(report: &Report) -> Figures {
+    let kpi = (report.validation.as_ref()).and_then(|figures| figures.of(report.kpi));
+    let number = |value: f64| value as f32;
+    let rank = report
+        .label_free
+        .as_ref()
+        .map_or(0.0, |signals| signals.mask.effective_rank);
+    Figures {
+        kpi_base: kpi.map_or(0.0, |kpi| number(kpi.base.value)),
+        kpi_mask: kpi.map_or(0.0, |kpi| number(kpi.mask.value)),
+        kpi_lower: kpi.map_or(0.0, |kpi| number(kpi.difference.lower)),
+        kpi_upper: kpi.map_or(0.0, |kpi| number(kpi.difference.upper)),
+        effective_rank: number(rank),
+    }
+}
+
+#[cfg(test)]
+#[path = "attempt_tests.rs"]
+mod tests;

@@ -1,0 +1,237 @@
+//! What an attempt leaves, and that it obeys.
+
+use super::*;
+use crate::base::{Role, architecture};
+use crate::domain::Split;
+use crate::mask::{Limits, apply_artefact, decode};
+use crate::train::device::DeviceChoice;
+use crate::worker::pictures::Source;
+
+const QUICK: &str = "
+schedule = { steps = 4, warm-up = 1, prototypes-frozen = 1, batch = 4 }
+mask = { rate = 0.2, momentum = 0.9, normalise = true, skip-first = 8 }
+head = { rate = 0.15, momentum = 0.9, hidden = 16, output = 8, prototypes = 4 }
+swav = { temperature = 0.1, epsilon = 0.05, rounds = 3, drop-connect = 0.2 }
+[augment]
+brightness = 0.2
+contrast = 0.2
+large = { count = 2, size = 32, scale = [0.3, 1.0] }
+small = { count = 1, size = 32, scale = [0.1, 0.3] }
+";
+
+fn generated_base() -> Weights {
+    let architecture = architecture("efficientnet_lite0").unwrap();
+    let spread = |tensor: usize, element: usize| {
+        let mixed = (1 + tensor * 31 + element).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let values = architecture.tensors.iter().enumerate().map(|(tensor, spec)| {
+        let inputs: usize = spec.shape[1..].iter().product();
+        let value = |element: usize| match spec.role {
+            Role::NormWeight | Role::NormVariance => 1.0 + 0.1 * spread(tensor, element),
+            Role::Convolution { .. } => spread(tensor, element) * (3.0 / inputs as f32).sqrt(),
+            _ => 0.1 * spread(tensor, element),
+        };
+        (0..spec.len()).map(value).collect()
+    });
+    Weights {
+        values: values.collect(),
+        architecture,
+    }
+}
+
+/// A small grey picture of stripes, as a PGM file in memory.
+fn picture(n: usize) -> Picture {
+    let pixel = |x: usize, y: usize| ((x * (n % 7 + 1) + y * (n % 5 + 1)) * 8 % 256) as u8;
+    let mut file = b"P5 40 40 255\n".to_vec();
+    file.extend((0..40).flat_map(|y| (0..40).map(move |x| pixel(x, y))));
+    Picture {
+        digest: Digest::of(&file),
+        source: Source::Bytes(file),
+    }
+}
+
+fn input() -> AttemptInput {
+    AttemptInput {
+        base: generated_base(),
+        preprocessing: Preprocessing {
+            size: 32,
+            ..Preprocessing::of_architecture("efficientnet_lite0")
+        },
+        recipe: Recipe::parse(QUICK).unwrap(),
+        seed: 1,
+        images: (0..9).map(picture).collect(),
+        left_out: 2,
+        labelled: Vec::new(),
+        start: None,
+        kpi: Kpi::Probe,
+        gate: GateSettings::default(),
+        site: "osaka".parse().unwrap(),
+        version: MaskVersion(7),
+        snapshot: Some(Digest::of(b"snapshot")),
+        job: Some(JobId::generate()),
+        resume: Resume::Anew,
+        checkpoint_every: Duration::ZERO,
+    }
+}
+
+/// Writes down what it is told, and stops at a step of a phase.
+#[derive(Default)]
+struct Diary {
+    stop_at: Option<(Phase, u64)>,
+    phases: Vec<Phase>,
+    checkpoints: Vec<Vec<u8>>,
+    notes: Vec<String>,
+}
+
+impl AttemptEvents for Diary {
+    fn progress(&mut self, progress: Progress) -> Order {
+        if self.phases.last() != Some(&progress.phase) {
+            self.phases.push(progress.phase);
+        }
+        assert!(progress.step <= progress.steps);
+        match self.stop_at {
+            Some((phase, step)) if phase == progress.phase && progress.step >= step => Order::Stop,
+            _ => Order::Continue,
+        }
+    }
+
+    fn checkpoint(&mut self, _step: u32, bytes: &[u8]) {
+        self.checkpoints.push(bytes.to_vec());
+    }
+
+    fn note(&mut self, line: &str) {
+        self.notes.push(line.to_owned());
+    }
+}
+
+fn carried_out(input: &AttemptInput, diary: &mut Diary) -> AttemptOutcome {
+    perform(input, DeviceChoice::Cpu.open(1).unwrap(), diary).unwrap()
+}
+
+fn artefact(outcome: AttemptOutcome) -> (crate::mask::Artefact, Report, Vec<u8>) {
+    match outcome {
+        AttemptOutcome::Mask {
+            artefact,
+            report,
+            report_json,
+            scores,
+        } => {
+            let artefact = decode(&artefact, Limits::default()).unwrap();
+            assert_eq!(artefact.header.report, Some(Digest::of(&report_json)));
+            (artefact, *report, scores)
+        }
+        AttemptOutcome::Stopped => panic!("nobody stopped it"),
+        AttemptOutcome::NoImprovement { .. } => panic!("weights fall with this rate"),
+    }
+}
+
+#[test]
+fn a_mask_says_what_it_comes_from_and_is_judged_without_labels() {
+    let mut input = input();
+    let broken = b"no picture".to_vec();
+    input.images.push(Picture {
+        digest: Digest::of(&broken),
+        source: Source::Bytes(broken),
+    });
+    input.images.push(picture(3));
+    let mut diary = Diary::default();
+    let (artefact, report, _) = artefact(carried_out(&input, &mut diary));
+    let header = &artefact.header;
+    assert_eq!((header.version, header.job), (MaskVersion(7), input.job));
+    assert_eq!(header.snapshot, Digest::of(b"snapshot"));
+    apply_artefact(&artefact, input.base.clone()).unwrap();
+    assert_eq!(report.images, ImageCounts { used: 9, left_out: 2 });
+    assert_eq!(report.training.flips, artefact.mask.dropped() as u64);
+    assert_eq!(report.training.density.len(), artefact.mask.tensors.len());
+    let signals = report.label_free.unwrap();
+    assert_eq!(header.figures.effective_rank, signals.mask.effective_rank as f32);
+    assert!(report.validation.is_none() && report.test.is_none());
+    assert_eq!(diary.phases, [Phase::Fetch, Phase::Train, Phase::Judge]);
+    let left_out = diary.notes.iter().filter(|note| note.starts_with("left out"));
+    assert_eq!(left_out.count(), 1, "{:?}", diary.notes);
+}
+
+#[test]
+fn an_order_to_stop_is_obeyed_in_every_phase() {
+    for phase in [Phase::Fetch, Phase::Train, Phase::Judge] {
+        let mut diary = Diary {
+            stop_at: Some((phase, 1)),
+            ..Diary::default()
+        };
+        assert!(matches!(
+            carried_out(&input(), &mut diary),
+            AttemptOutcome::Stopped
+        ));
+        assert_eq!(diary.phases.last(), Some(&phase));
+        assert_eq!(diary.checkpoints.is_empty(), phase == Phase::Fetch);
+    }
+}
+
+#[test]
+fn the_newest_checkpoint_that_is_whole_is_taken_and_the_others_are_named() {
+    let mut diary = Diary::default();
+    let (whole, ..) = artefact(carried_out(&input(), &mut diary));
+    let mut damaged = diary.checkpoints[1].clone();
+    damaged[60] ^= 1;
+    let mut again = input();
+    again.resume = Resume::Newest(vec![damaged, diary.checkpoints[0].clone()]);
+    let mut diary = Diary::default();
+    let (resumed, ..) = artefact(carried_out(&again, &mut diary));
+    assert_eq!(resumed.mask, whole.mask);
+    assert_eq!(resumed.header.weights, whole.header.weights);
+    assert!(diary.notes.iter().any(|note| note.contains("damaged")));
+    assert_eq!(diary.checkpoints.len(), 2, "step 1 was not done again");
+}
+
+#[test]
+fn a_validation_set_that_says_nothing_holds_the_mask() {
+    let mut input = input();
+    let one_class = |n| LabelledPicture {
+        picture: picture(n),
+        class: "good".to_owned(),
+        split: Split::Validation,
+    };
+    input.labelled = (20..30).map(one_class).collect();
+    let mut diary = Diary::default();
+    let (_, report, _) = artefact(carried_out(&input, &mut diary));
+    assert_eq!(
+        report.gate.verdict.reasons(),
+        [crate::domain::gate::Reason::NoEvidence]
+    );
+    assert!(report.label_free.is_some(), "people are shown the signals");
+    assert!(
+        diary
+            .notes
+            .iter()
+            .any(|note| note.contains("validation split says nothing"))
+    );
+}
+
+#[test]
+fn scores_of_another_mask_are_no_start() {
+    let mut first = input();
+    let (parent, _, scores) = artefact(carried_out(&first, &mut Diary::default()));
+    let start = |mask: Mask| {
+        Some(Parent {
+            version: MaskVersion(7),
+            scores: scores.clone(),
+            mask,
+        })
+    };
+    first.start = start(parent.mask.clone());
+    first.seed = 2;
+    let (_, report, _) = artefact(carried_out(&first, &mut Diary::default()));
+    assert!(
+        report
+            .training
+            .flips_against_parent
+            .is_some_and(|flips| flips > 0)
+    );
+    let masked = parent.mask.tensors.keys().copied();
+    first.start = start(Mask::keeping_all(first.base.architecture, masked));
+    let device = DeviceChoice::Cpu.open(1).unwrap();
+    let refused = perform(&first, device, &mut Diary::default()).err().unwrap();
+    assert_eq!(refused.code(), "parent_unusable");
+    assert!(!refused.may_pass_again());
+}

@@ -1,0 +1,105 @@
+//! Folders of pictures, labelled or not.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::domain::{Digest, Split};
+use crate::worker::error::{WorkerCommandError, at};
+use crate::worker::pictures::{LabelledPicture, Picture, Source};
+
+/// All files below `folder`, in the order of their names.
+pub(super) fn below(folder: &Path) -> Result<Vec<PathBuf>, WorkerCommandError> {
+    let mut found = Vec::new();
+    collect(folder, &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), WorkerCommandError> {
+    for entry in fs::read_dir(folder).map_err(at(folder))? {
+        let path = entry.map_err(at(folder))?.path();
+        if path.is_dir() {
+            collect(&path, found)?;
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Digests files, which stay where they are.
+pub(super) fn pictures(paths: &[PathBuf]) -> Result<Vec<Picture>, WorkerCommandError> {
+    let picture = |path: &PathBuf| {
+        Ok(Picture {
+            digest: Digest::of(&fs::read(path).map_err(at(path))?),
+            source: Source::Path(path.clone()),
+        })
+    };
+    paths.par_iter().map(picture).collect()
+}
+
+/// The pictures below a folder with one folder for each class, each class with its name.
+pub(super) fn classes(folder: &Path) -> Result<Vec<(String, Vec<PathBuf>)>, WorkerCommandError> {
+    let unusable = |reason| WorkerCommandError::Labelled {
+        folder: folder.to_owned(),
+        reason,
+    };
+    let mut classes = Vec::new();
+    for class in folders(folder)? {
+        let found = below(&class)?;
+        if found.is_empty() {
+            return Err(unusable("one of its folders has no pictures"));
+        }
+        classes.push((name(&class), found));
+    }
+    if classes.len() < 2 {
+        return Err(unusable("it needs at least two folders, one for each class"));
+    }
+    Ok(classes)
+}
+
+/// Labelled pictures below `folder`: a folder for each class, and each picture
+/// on the side of its digest; or folders `validation` and `test` with such folders.
+pub(super) fn labelled(folder: &Path) -> Result<Vec<LabelledPicture>, WorkerCommandError> {
+    let parts = folders(folder)?;
+    let splits: Vec<Option<Split>> = parts.iter().map(|part| Split::of_word(&name(part))).collect();
+    let sets: Vec<(&Path, Option<Split>)> = if parts.is_empty() || splits.iter().any(Option::is_none) {
+        vec![(folder, None)]
+    } else {
+        (parts.iter().map(PathBuf::as_path)).zip(splits).collect()
+    };
+    let mut found = Vec::new();
+    for (folder, split) in sets {
+        for (class, paths) in classes(folder)? {
+            for picture in pictures(&paths)? {
+                found.push(LabelledPicture {
+                    split: split.unwrap_or_else(|| Split::of_digest(&picture.digest)),
+                    class: class.clone(),
+                    picture,
+                });
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn folders(folder: &Path) -> Result<Vec<PathBuf>, WorkerCommandError> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(folder).map_err(at(folder))? {
+        let path = entry.map_err(at(folder))?.path();
+        if path.is_dir() {
+            folders.push(path);
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+fn name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}

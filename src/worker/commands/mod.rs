@@ -1,0 +1,71 @@
+//! The commands of `katagami-worker`, one file each, and what they share.
+
+mod embed;
+mod files;
+mod input;
+mod judge;
+mod train;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::error::WorkerCommandError;
+use crate::base::{Architecture, Preprocessing, Weights, architecture, import};
+use crate::train::device::DeviceChoice;
+
+pub(super) use embed::{EmbedArgs, embed};
+pub(super) use judge::{JudgeArgs, judge};
+pub(super) use train::{TrainArgs, train};
+
+/// Which model, and where it computes.
+#[derive(Debug, Args)]
+struct ModelArgs {
+    /// The base's weights (safetensors, .pth)
+    #[arg(long)]
+    base: PathBuf,
+    /// The base's architecture
+    #[arg(long, default_value = "efficientnet_lite0")]
+    arch: String,
+    /// Edge length of the network's input in pixels
+    #[arg(long, default_value_t = 96, value_parser = clap::value_parser!(u32).range(32..=1024))]
+    size: u32,
+    /// auto, cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Threads within one operation; the bits of a training depend on it (0: all cores)
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+}
+
+impl ModelArgs {
+    fn weights(&self) -> Result<Weights, WorkerCommandError> {
+        let architecture: &'static Architecture = architecture(&self.arch)
+            .ok_or_else(|| WorkerCommandError::UnknownArchitecture(self.arch.clone()))?;
+        Ok(import(architecture, &self.base)?)
+    }
+
+    fn preprocessing(&self) -> Preprocessing {
+        Preprocessing {
+            size: self.size,
+            ..Preprocessing::of_architecture(&self.arch)
+        }
+    }
+
+    fn open(&self) -> Result<tch::Device, WorkerCommandError> {
+        Ok(self.device.open(self.threads)?)
+    }
+}
+
+/// A number from 0 to below 1, such as a margin.
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..1.0).contains(&share) => Ok(share),
+        _ => Err("use a number from 0 to 1".to_owned()),
+    }
+}
+
+/// The figure that decides.
+fn kpi(text: &str) -> Result<crate::domain::report::Kpi, String> {
+    serde_json::from_value(serde_json::json!(text)).map_err(|_| "use probe, knn or few-shot".to_owned())
+}

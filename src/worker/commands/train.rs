@@ -1,0 +1,277 @@
+//! `train`: an attempt without a server.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::judge::verdict;
+use super::{ModelArgs, files, kpi, share};
+use crate::base::write_atomically;
+use crate::cli::printer;
+use crate::domain::gate::GateSettings;
+use crate::domain::job::{Order, Phase, Progress};
+use crate::domain::report::{Kpi, Report};
+use crate::domain::{MaskVersion, SiteName};
+use crate::mask::{Limits, decode};
+use crate::train::Recipe;
+use crate::worker::attempt::{AttemptEvents, AttemptInput, AttemptOutcome, Parent, Resume, perform};
+use crate::worker::error::{WorkerCommandError, at};
+
+/// Arguments of `train`.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The folder of pictures; searched with all folders below it
+    #[arg(long)]
+    images: PathBuf,
+    /// A recipe: factory, paper-resnet50, or a file in TOML
+    #[arg(long, default_value = "factory")]
+    recipe: PathBuf,
+    /// Steps in all, those of the warm-up counted; fewer than the recipe's shorten its warm-up, too
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    steps: Option<u32>,
+    /// Seed of everything drawn at random
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Labelled pictures that judge the mask and never train it: one folder for each
+    /// class, or folders `validation` and `test` with such folders
+    #[arg(long, value_name = "DIR")]
+    labelled: Option<PathBuf>,
+    /// The figure that decides where there are labels: probe, knn or few-shot
+    #[arg(long, default_value = "probe", value_parser = kpi)]
+    kpi: Kpi,
+    /// How much worse than the base still counts as no worse
+    #[arg(long, default_value_t = 0.01, value_parser = share)]
+    margin: f64,
+    /// A mask to start from, with its scores; default: the base
+    #[arg(long, value_name = "MASK", requires = "start_scores")]
+    start: Option<PathBuf>,
+    /// The scores of that mask, as `--scores` wrote them
+    #[arg(long, value_name = "FILE", requires = "start")]
+    start_scores: Option<PathBuf>,
+    /// Go on at this checkpoint
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
+    /// Keep a checkpoint here, so that an interrupted training can go on
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Seconds between two checkpoints
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    checkpoint_every: u64,
+    /// The site's name in the artefact
+    #[arg(long, default_value = "local")]
+    site: SiteName,
+    /// Where the mask goes
+    #[arg(long)]
+    out: PathBuf,
+    /// Where the report goes, as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Where the final scores go, for a training that starts from this mask
+    #[arg(long, value_name = "FILE")]
+    scores: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Trains and judges a mask, writes it, and prints what came out.
+pub fn train(args: &TrainArgs) -> Result<(), WorkerCommandError> {
+    let input = input(args)?;
+    let device = args.model.open()?;
+    let began = Instant::now();
+    let mut events = Bar::new(args.checkpoint.clone());
+    let outcome = perform(&input, device, &mut events);
+    events.bar.finish_and_clear();
+    let seconds = began.elapsed().as_secs_f64();
+    match outcome? {
+        AttemptOutcome::Stopped => {}
+        AttemptOutcome::NoImprovement { report, report_json } => {
+            written(args.report.as_deref(), &report_json)?;
+            print(args, &report, None, seconds)?;
+        }
+        AttemptOutcome::Mask {
+            artefact,
+            report,
+            report_json,
+            scores,
+        } => {
+            written(args.report.as_deref(), &report_json)?;
+            written(args.scores.as_deref(), &scores)?;
+            written(Some(&args.out), &artefact)?;
+            print(args, &report, Some(&artefact), seconds)?;
+        }
+    }
+    Ok(())
+}
+
+fn input(args: &TrainArgs) -> Result<AttemptInput, WorkerCommandError> {
+    let recipe = match args.recipe.to_str() {
+        Some(name) if !name.contains(['.', '/']) => Recipe::named(name)?,
+        _ => Recipe::parse(&fs::read_to_string(&args.recipe).map_err(at(&args.recipe))?)?,
+    };
+    let base = args.model.weights()?;
+    let labelled = match &args.labelled {
+        Some(folder) => files::labelled(folder)?,
+        None => Vec::new(),
+    };
+    let mut images = files::pictures(&files::below(&args.images)?)?;
+    let all = images.len();
+    let judging: std::collections::HashSet<_> =
+        labelled.iter().map(|labelled| labelled.picture.digest).collect();
+    images.retain(|image| !judging.contains(&image.digest));
+    let start = match (&args.start, &args.start_scores) {
+        (Some(mask), Some(scores)) => {
+            let artefact = decode(&fs::read(mask).map_err(at(mask))?, Limits::default())?;
+            Some(Parent {
+                version: artefact.header.version,
+                scores: fs::read(scores).map_err(at(scores))?,
+                mask: artefact.mask,
+            })
+        }
+        _ => None,
+    };
+    Ok(AttemptInput {
+        base,
+        preprocessing: args.model.preprocessing(),
+        recipe: recipe.within(args.steps.unwrap_or(0)).checked()?,
+        seed: args.seed,
+        left_out: (all - images.len()) as u64,
+        images,
+        labelled,
+        start,
+        kpi: args.kpi,
+        gate: GateSettings {
+            margin: args.margin,
+            ..GateSettings::default()
+        },
+        site: args.site.clone(),
+        version: MaskVersion(1),
+        snapshot: None,
+        job: None,
+        resume: match &args.resume {
+            Some(path) => Resume::From(fs::read(path).map_err(at(path))?),
+            None => Resume::Anew,
+        },
+        checkpoint_every: match args.checkpoint {
+            Some(_) => Duration::from_secs(args.checkpoint_every),
+            None => Duration::MAX,
+        },
+    })
+}
+
+fn written(path: Option<&Path>, bytes: &[u8]) -> Result<(), WorkerCommandError> {
+    match path {
+        Some(path) => write_atomically(path, |file| file.write_all(bytes)).map_err(at(path)),
+        None => Ok(()),
+    }
+}
+
+fn print(
+    args: &TrainArgs,
+    report: &Report,
+    artefact: Option<&[u8]>,
+    seconds: f64,
+) -> Result<(), WorkerCommandError> {
+    let artefact = artefact
+        .map(|bytes| Ok::<_, WorkerCommandError>((bytes.len(), decode(bytes, Limits::default())?)))
+        .transpose()?;
+    let training = &report.training;
+    if args.json {
+        let artefact = artefact.as_ref();
+        printer::json(&json!({
+            "images": report.images.used,
+            "left_out": report.images.left_out,
+            "steps": training.loss.last().map(|point| point.step),
+            "flips": training.flips,
+            "flips_against_parent": training.flips_against_parent,
+            "masked_weights": training.density.iter().map(|layer| layer.weights).sum::<u64>(),
+            "seconds": seconds,
+            "loss_first": training.loss.first().map(|point| point.loss),
+            "loss_last": training.loss.last().map(|point| point.loss),
+            "gate": report.gate.verdict,
+            "mask": artefact.map(|_| &args.out),
+            "mask_bytes": artefact.map(|(bytes, _)| *bytes),
+            "weights_digest": artefact.map(|(_, artefact)| artefact.header.weights),
+        }));
+        return Ok(());
+    }
+    let Some((bytes, artefact)) = artefact else {
+        printer::line(&format!(
+            "no improvement found: no weight has fallen in {} pictures' training; nothing was written",
+            report.images.used
+        ));
+        return Ok(());
+    };
+    let out = args.out.display();
+    printer::line(&format!(
+        "{out}: {bytes} bytes, drops {} of {} weights, learned from {} pictures in {seconds:.0} s; \
+         look into it with `katagami artefact show {out}`",
+        artefact.mask.dropped(),
+        artefact.mask.weights(),
+        report.images.used,
+    ));
+    printer::line(&verdict(report));
+    Ok(())
+}
+
+/// A progress bar, and a file for the newest checkpoint.
+struct Bar {
+    bar: ProgressBar,
+    phase: Phase,
+    checkpoint: Option<PathBuf>,
+}
+
+impl Bar {
+    fn new(checkpoint: Option<PathBuf>) -> Self {
+        let style = "{prefix} {bar:30} {pos}/{len}{msg}, {eta} left";
+        let style = ProgressStyle::with_template(style).expect("the template is a constant");
+        let bar = ProgressBar::new(0).with_style(style).with_prefix("decoding");
+        Self {
+            bar,
+            phase: Phase::Fetch,
+            checkpoint,
+        }
+    }
+}
+
+impl AttemptEvents for Bar {
+    fn progress(&mut self, progress: Progress) -> Order {
+        if progress.phase != self.phase {
+            self.phase = progress.phase;
+            self.bar.reset();
+            self.bar.set_message("");
+            self.bar.set_prefix(match progress.phase {
+                Phase::Fetch => "decoding",
+                Phase::Train => "training",
+                Phase::Judge => "judging",
+                Phase::Publish => "writing",
+            });
+        }
+        self.bar.set_length(progress.steps);
+        self.bar.set_position(progress.step);
+        if let (Some(loss), Some(dropped)) = (progress.loss, progress.dropped) {
+            self.bar
+                .set_message(format!(", loss {loss:.3}, {dropped} weights dropped"));
+        }
+        Order::Continue
+    }
+
+    fn checkpoint(&mut self, _step: u32, bytes: &[u8]) {
+        if let Some(path) = &self.checkpoint
+            && let Err(error) = write_atomically(path, |file| file.write_all(bytes))
+        {
+            // A training that is hours old does not end because a disk is full.
+            self.note(&format!("no checkpoint was kept: `{}`: {error}", path.display()));
+        }
+    }
+
+    fn note(&mut self, line: &str) {
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+}

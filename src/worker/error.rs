@@ -1,0 +1,113 @@
+//! Why a command of `katagami-worker` failed.
+
+use std::path::{Path, PathBuf};
+
+use super::attempt::AttemptError;
+use crate::base::ImportError;
+use crate::base::preprocessing::PictureError;
+use crate::domain::{ErrorKind, Problem};
+use crate::evaluate::EvaluateError;
+use crate::mask::MaskError;
+use crate::train::TrainError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerCommandError {
+    /// The architecture is unknown.
+    #[error("architecture `{0}` is not known; `katagami base import --help` lists them")]
+    UnknownArchitecture(String),
+    /// The labelled pictures cannot be used.
+    #[error("`{}`: {reason}", folder.display())]
+    Labelled {
+        /// The folder given.
+        folder: PathBuf,
+        /// What is missing.
+        reason: &'static str,
+    },
+    /// A file of network input cannot be used.
+    #[error("`{}`: {reason}", path.display())]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A file could not be read or written.
+    #[error("`{}`: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A picture cannot be decoded.
+    #[error("`{}`: {source}", path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: PictureError,
+    },
+    /// The base cannot be read.
+    #[error(transparent)]
+    Base(#[from] ImportError),
+    /// The mask is wrong or for another base.
+    #[error(transparent)]
+    Mask(#[from] MaskError),
+    /// Training or embedding failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// An attempt failed.
+    #[error(transparent)]
+    Attempt(#[from] AttemptError),
+    /// The work for a server ended.
+    #[error(transparent)]
+    Run(#[from] super::run::RunError),
+    /// Embeddings or labels cannot be compared.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+}
+
+impl Problem for WorkerCommandError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownArchitecture(_) | Self::Labelled { .. } | Self::Input { .. } | Self::Evaluate(_) => {
+                ErrorKind::Invalid
+            }
+            Self::Io { source, .. } => match source.kind() {
+                std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+                std::io::ErrorKind::PermissionDenied => ErrorKind::Forbidden,
+                std::io::ErrorKind::IsADirectory | std::io::ErrorKind::NotADirectory => ErrorKind::Invalid,
+                _ => ErrorKind::Unavailable,
+            },
+            Self::Picture { source, .. } => source.kind(),
+            Self::Base(error) => error.kind(),
+            Self::Mask(error) => error.kind(),
+            Self::Train(error) => error.kind(),
+            Self::Attempt(error) => error.kind(),
+            Self::Run(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownArchitecture(_) => "architecture_unknown",
+            Self::Labelled { .. } => "labels_unusable",
+            Self::Input { .. } => "input_unusable",
+            Self::Io { .. } => "file_unusable",
+            Self::Picture { source, .. } => source.code(),
+            Self::Base(error) => error.code(),
+            Self::Mask(error) => error.code(),
+            Self::Train(error) => error.code(),
+            Self::Attempt(error) => error.code(),
+            Self::Run(error) => error.code(),
+            Self::Evaluate(_) => "not_comparable",
+        }
+    }
+}
+
+/// Names the file that an error of the system is about.
+pub(super) fn at(path: &Path) -> impl FnOnce(std::io::Error) -> WorkerCommandError + use<> {
+    let path = path.to_owned();
+    move |source| WorkerCommandError::Io { path, source }
+}

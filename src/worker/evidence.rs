@@ -1,0 +1,209 @@
+//! The evidence for a mask: base, mask and a random mask embed the same
+//! pictures, and `evaluate` compares them.
+
+use image::RgbImage;
+use rayon::prelude::*;
+
+use super::attempt::{AttemptError, AttemptEvents, AttemptInput};
+use super::control::random_mask;
+use super::pictures::{LabelledPicture, decode_all};
+use crate::base::{Preprocessing, Weights};
+use crate::domain::Split;
+use crate::domain::job::{Order, Phase, Progress};
+use crate::domain::report::{LabelFree, LabelledFigures};
+use crate::evaluate::{self, Embeddings, EvaluateError, Settings, Views};
+use crate::mask::{Mask, apply};
+use crate::train::{Embedder, TrainError, augment};
+
+/// Most training images that the label-free signals rest on: effective rank
+/// takes time with the cube of their number, and is steady long before.
+const MOST_SIGNAL_IMAGES: usize = 1_000;
+/// The seed of the second views. Not the training's: the gate draws its own.
+const VIEW_SEED: u64 = 0x76_69_65_77;
+
+/// What is known of a mask besides its training.
+pub(super) struct Judged {
+    /// The validation split, which the gate reads.
+    pub(super) validation: Option<LabelledFigures>,
+    /// The test split, which people are shown.
+    pub(super) test: Option<LabelledFigures>,
+    /// The test split with a random mask in the mask's place.
+    pub(super) random_mask: Option<LabelledFigures>,
+    /// The signals without labels, on images that were trained on.
+    pub(super) label_free: LabelFree,
+    /// There is a validation split, but it says nothing.
+    pub(super) unusable_validation: bool,
+}
+
+/// Labelled pictures at the network's size, with the number of each one's class.
+struct Labelled {
+    pictures: Vec<RgbImage>,
+    labels: Vec<usize>,
+}
+
+/// Embeddings `[pictures, dim]` of one model.
+#[derive(Default)]
+struct Embedded {
+    validation: Vec<f32>,
+    test: Vec<f32>,
+    plain: Vec<f32>,
+    viewed: Vec<f32>,
+}
+
+/// Compares `mask` with the base; `images` are the training's. None if ordered to stop.
+pub(super) fn judged(
+    input: &AttemptInput,
+    mask: &Mask,
+    images: &[RgbImage],
+    device: tch::Device,
+    events: &mut dyn AttemptEvents,
+) -> Result<Option<Judged>, AttemptError> {
+    let preprocessing = &input.preprocessing;
+    let validation = labelled(&input.labelled, Split::Validation, preprocessing, events);
+    let test = labelled(&input.labelled, Split::Test, preprocessing, events);
+    let shown: Vec<&RgbImage> = images.iter().take(MOST_SIGNAL_IMAGES).collect();
+    let plain: Vec<RgbImage> = (shown.par_iter())
+        .map(|image| preprocessing.resize(image, preprocessing.size))
+        .collect();
+    let viewed = augment::views(&shown, &input.recipe.augment, preprocessing, VIEW_SEED);
+
+    let both = validation.pictures.len() + test.pictures.len() + plain.len() + viewed.len();
+    let mut reporter = Reporter {
+        done: 0,
+        all: 2 * both + test.pictures.len(),
+        events,
+    };
+    let mut embedded = |weights: &Weights, only_test: bool| {
+        let embedder = Embedder::new(weights, device)?;
+        let mut found = Embedded::default();
+        for (pictures, into, wanted) in [
+            (&test.pictures, &mut found.test, true),
+            (&validation.pictures, &mut found.validation, !only_test),
+            (&plain, &mut found.plain, !only_test),
+            (&viewed, &mut found.viewed, !only_test),
+        ] {
+            if wanted && !reporter.embed(&embedder, pictures, preprocessing, into)? {
+                return Ok(None);
+            }
+        }
+        Ok::<_, AttemptError>(Some(found))
+    };
+    let Some(of_base) = embedded(&input.base, false)? else {
+        return Ok(None);
+    };
+    let Some(of_mask) = embedded(&apply(mask, input.base.clone())?, false)? else {
+        return Ok(None);
+    };
+    let random = apply(&random_mask(mask, input.seed), input.base.clone())?;
+    let Some(of_random) = embedded(&random, true)? else {
+        return Ok(None);
+    };
+
+    let dim = input.base.architecture.embedding_dim;
+    let settings = Settings::default();
+    let label_free = evaluate::label_free(&views(&of_base, dim)?, &views(&of_mask, dim)?, &settings)?;
+    let mut compare = |name: &str, set: &Labelled, base: &[f32], other: &[f32]| {
+        if set.labels.is_empty() {
+            return Ok(None);
+        }
+        let (base, other) = (Embeddings::new(base, dim)?, Embeddings::new(other, dim)?);
+        match evaluate::labelled(&base, &other, &set.labels, &settings) {
+            Ok(figures) => Ok(Some(figures)),
+            Err(error @ (EvaluateError::OneClass | EvaluateError::TooFew { .. })) => {
+                reporter
+                    .events
+                    .note(&format!("the {name} split says nothing: {error}"));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    };
+    let of_validation = compare(
+        "validation",
+        &validation,
+        &of_base.validation,
+        &of_mask.validation,
+    )?;
+    let of_test = compare("test", &test, &of_base.test, &of_mask.test)?;
+    let random_mask = match of_test {
+        Some(_) => compare("test", &test, &of_base.test, &of_random.test)?,
+        None => None,
+    };
+    Ok(Some(Judged {
+        unusable_validation: of_validation.is_none() && !validation.labels.is_empty(),
+        validation: of_validation,
+        test: of_test,
+        random_mask,
+        label_free,
+    }))
+}
+
+/// Two views of the same images in one model's space.
+fn views(model: &Embedded, dim: usize) -> Result<Views<'_>, EvaluateError> {
+    Ok(Views {
+        first: Embeddings::new(&model.plain, dim)?,
+        second: Embeddings::new(&model.viewed, dim)?,
+    })
+}
+
+/// Decodes the pictures of one split; what is no picture is noted and left out.
+/// Classes are numbered in the order of their names.
+fn labelled(
+    all: &[LabelledPicture],
+    split: Split,
+    preprocessing: &Preprocessing,
+    events: &mut dyn AttemptEvents,
+) -> Labelled {
+    let mut chosen: Vec<&LabelledPicture> = all.iter().filter(|labelled| labelled.split == split).collect();
+    // By digest, so that folds and draws depend on nothing but which pictures these are.
+    chosen.sort_by_key(|labelled| labelled.picture.digest);
+    let mut classes: Vec<&str> = chosen.iter().map(|labelled| labelled.class.as_str()).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    let decoded = decode_all(chosen.par_iter().map(|labelled| &labelled.picture), preprocessing);
+    let (mut pictures, mut labels) = (Vec::new(), Vec::new());
+    for (labelled, decoded) in chosen.iter().zip(decoded) {
+        match decoded {
+            Ok(picture) => {
+                pictures.push(picture);
+                let class = classes.binary_search(&labelled.class.as_str());
+                labels.push(class.expect("each class is among the classes"));
+            }
+            Err(error) => events.note(&format!("left out: `{}`: {error}", labelled.picture.name())),
+        }
+    }
+    Labelled { pictures, labels }
+}
+
+/// Says how many pictures are embedded, and asks whether to go on.
+struct Reporter<'a> {
+    done: usize,
+    all: usize,
+    events: &'a mut dyn AttemptEvents,
+}
+
+impl Reporter<'_> {
+    /// Embeds pictures batch by batch; false if ordered to stop.
+    fn embed(
+        &mut self,
+        embedder: &Embedder,
+        pictures: &[RgbImage],
+        preprocessing: &Preprocessing,
+        into: &mut Vec<f32>,
+    ) -> Result<bool, TrainError> {
+        for batch in pictures.chunks(Embedder::BATCH) {
+            into.extend(embedder.embed_pictures(batch, preprocessing)?);
+            self.done += batch.len();
+            let order = self.events.progress(Progress {
+                phase: Phase::Judge,
+                step: self.done as u64,
+                steps: self.all as u64,
+                ..Progress::default()
+            });
+            if order != Order::Continue {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

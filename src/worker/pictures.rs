@@ -1,0 +1,82 @@
+//! Pictures that an attempt reads: where their bytes are, and how they are decoded.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use image::RgbImage;
+use rayon::prelude::*;
+
+use crate::base::Preprocessing;
+use crate::base::preprocessing::{DecodeLimits, PictureError};
+use crate::domain::{Digest, Split};
+
+/// A picture by its content.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// The SHA-256 of its bytes.
+    pub digest: Digest,
+    /// Where they are.
+    pub source: Source,
+}
+
+/// Where the bytes of a picture are.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// In memory.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for who leases an attempt from a server")
+    )]
+    Bytes(Vec<u8>),
+    /// In a file, which is read when it is needed.
+    Path(PathBuf),
+}
+
+/// A labelled picture; never trained on.
+#[derive(Debug, Clone)]
+pub struct LabelledPicture {
+    /// The picture.
+    pub picture: Picture,
+    /// The name of its class.
+    pub class: String,
+    /// Whether the gate reads it, or only people are shown what it says.
+    pub split: Split,
+}
+
+/// Why a picture was left out.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// Its file cannot be read.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// It cannot be decoded.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+}
+
+impl Picture {
+    /// What a person knows the picture by: its file, or its digest.
+    pub fn name(&self) -> String {
+        match &self.source {
+            Source::Path(path) => path.display().to_string(),
+            Source::Bytes(_) => self.digest.to_string(),
+        }
+    }
+
+    /// Decodes it to the size that `preprocessing` says.
+    pub fn decode(&self, preprocessing: &Preprocessing) -> Result<RgbImage, Unreadable> {
+        let bytes = match &self.source {
+            Source::Bytes(bytes) => Cow::Borrowed(bytes.as_slice()),
+            Source::Path(path) => Cow::Owned(std::fs::read(path)?),
+        };
+        Ok(preprocessing.picture(&bytes, &DecodeLimits::default())?)
+    }
+}
+
+/// Decodes pictures on all cores, in their order.
+pub fn decode_all<'a>(
+    pictures: impl IndexedParallelIterator<Item = &'a Picture>,
+    preprocessing: &Preprocessing,
+) -> Vec<Result<RgbImage, Unreadable>> {
+    pictures.map(|picture| picture.decode(preprocessing)).collect()
+}

@@ -1,0 +1,156 @@
+//! Jobs, masks, releases and devices.
+
+use katagami::domain::Digest;
+
+use super::Server;
+
+/// A server whose site has images and a queued job; the job's identifier.
+fn with_a_job() -> (Server, String) {
+    let server = Server::with_a_site();
+    let pictures = server.pictures("pictures", 3);
+    server
+        .katagami(&["images", "submit", "osaka", pictures.to_str().unwrap()])
+        .good();
+    let job = server
+        .katagami(&["job", "start", "osaka", "--budget", "12", "--json"])
+        .good()
+        .json();
+    let id = job["id"].as_str().unwrap().to_owned();
+    (server, id)
+}
+
+#[test]
+fn a_job_is_started_listed_and_cancelled() {
+    let (server, job) = with_a_job();
+    let listed = server
+        .katagami(&["job", "list", "osaka", "--state", "queued"])
+        .good()
+        .out;
+    assert!(listed.contains(&job), "{listed}");
+    let shown = server.katagami(&["job", "show", &job]).good().out;
+    assert!(
+        shown.contains("12 steps") && shown.contains("the base"),
+        "{shown}"
+    );
+    let logs = server.katagami(&["job", "logs", &job]).good().out;
+    assert!(logs.contains("no attempt yet"), "{logs}");
+    server.katagami(&["job", "cancel", &job]).good();
+    let said = server.katagami(&["job", "watch", &job]);
+    assert_eq!(said.code, Some(1), "{}{}", said.out, said.err);
+    assert!(said.err.contains("was cancelled"), "{}", said.err);
+    let said = server
+        .katagami(&["job", "start", "osaka", "--recipe", "no-such-recipe"])
+        .refused(2);
+    assert!(said.contains("no-such-recipe"), "{said}");
+}
+
+#[test]
+fn a_mask_is_watched_reported_got_released_and_taken_back() {
+    let (server, job) = with_a_job();
+    let artefact = server.publishes(0.01, 0.09);
+    let watched = server.katagami(&["job", "watch", &job]).good();
+    assert!(
+        watched.out.contains("mask 1 of `osaka`: passed"),
+        "{}",
+        watched.out
+    );
+    let report = server.katagami(&["mask", "report", "osaka", "1"]).good();
+    for expected in [
+        "passed",
+        "linear probe",
+        "0.750",
+        "0.800",
+        "+0.050 (+0.010 to +0.090)",
+        "RANDOM MASK",
+        "94 weights",
+    ] {
+        assert!(report.out.contains(expected), "{expected}: {}", report.out);
+    }
+    assert!(
+        report.err.contains("katagami release set osaka stable 1"),
+        "{}",
+        report.err
+    );
+    let listed = server.katagami(&["mask", "list", "osaka"]).good().out;
+    assert!(listed.contains("+0.050 (+0.010 to +0.090)"), "{listed}");
+    server.katagami(&["mask", "show", "osaka", "1"]).good();
+    let out = server.folder.path().join("got.kgm");
+    server
+        .katagami(&["mask", "get", "osaka", "1", "--out", out.to_str().unwrap()])
+        .good();
+    assert_eq!(Digest::of(&std::fs::read(&out).unwrap()), artefact);
+    server
+        .katagami(&["release", "set", "osaka", "stable", "1"])
+        .good();
+    let shown = server
+        .katagami(&["release", "show", "osaka", "--json"])
+        .good()
+        .json();
+    assert_eq!(shown[0]["mask"], 1, "{shown}");
+    server.katagami(&["release", "back", "osaka", "stable"]).good();
+    let history = server
+        .katagami(&["release", "history", "osaka", "stable", "--json"])
+        .good()
+        .json();
+    assert_eq!(history.as_array().unwrap().len(), 2);
+    assert_eq!([&history[0]["from"], &history[1]["to"]], [1, 1], "{history}");
+    assert!(history[0]["to"].is_null() && history[0]["reason"] == "back from mask 1");
+}
+
+#[test]
+fn what_the_gate_held_needs_a_reason_and_what_it_refused_force() {
+    let (server, _) = with_a_job();
+    server.publishes(-0.005, 0.02);
+    let said = server
+        .katagami(&["release", "set", "osaka", "stable", "1"])
+        .refused(1);
+    assert!(said.contains("give a reason"), "{said}");
+    server
+        .katagami(&[
+            "release",
+            "set",
+            "osaka",
+            "stable",
+            "1",
+            "--reason",
+            "line is down",
+        ])
+        .good();
+    server.katagami(&["job", "start", "osaka"]).good();
+    server.publishes(-0.09, -0.02);
+    server
+        .katagami(&["release", "set", "osaka", "stable", "2", "--reason", "because"])
+        .refused(1);
+    server
+        .katagami(&[
+            "release", "set", "osaka", "stable", "2", "--reason", "because", "--force",
+        ])
+        .good();
+    let history = server
+        .katagami(&["release", "history", "osaka", "stable"])
+        .good()
+        .out;
+    assert_eq!(history.matches("override").count(), 2, "{history}");
+}
+
+#[test]
+fn a_device_gets_its_token_once_and_is_listed() {
+    let server = Server::with_a_site();
+    let enrolled = server
+        .katagami(&["device", "enrol", "osaka", "camera-3", "--channel", "canary"])
+        .good();
+    let token = enrolled.out.trim();
+    assert!(
+        enrolled.err.contains(&format!("--token {token}")),
+        "{}",
+        enrolled.err
+    );
+    assert!(enrolled.err.contains(&server.url()), "{}", enrolled.err);
+    let listed = server.katagami(&["device", "list", "osaka"]).good().out;
+    for expected in ["camera-3", "canary", "not heard of yet"] {
+        assert!(listed.contains(expected), "{listed}");
+    }
+    assert!(!listed.contains(token));
+    // `device token` is the same command.
+    server.katagami(&["device", "token", "osaka", "camera-4"]).good();
+}

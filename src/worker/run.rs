@@ -72,8 +72,8 @@ pub struct RunArgs {
     /// The worker's name in the server's lists; default: this machine's name and the process's number
     #[arg(long)]
     name: Option<String>,
-    /// A folder of further recipes, NAME.toml
-    #[arg(long, value_name = "DIR")]
+    /// A folder of further recipes, NAME.toml; they go before the embedded ones
+    #[arg(long, env = "KATAGAMI_RECIPES", value_name = "DIR")]
     recipes: Option<PathBuf>,
     /// Seconds between two checkpoints
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = seconds)]

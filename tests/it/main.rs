@@ -11,6 +11,7 @@ mod backend;
 mod base;
 #[cfg(feature = "server")]
 mod blobs;
+#[cfg(feature = "server")]
 mod catalog;
 #[cfg(all(feature = "edge", feature = "server"))]
 mod cli;
@@ -21,6 +22,8 @@ mod embeddings;
 mod executables;
 #[cfg(feature = "server")]
 mod intake;
+#[cfg(all(feature = "server", feature = "worker"))]
+mod kill;
 #[cfg(feature = "server")]
 #[path = "../support/postgres.rs"]
 mod postgres;

@@ -36,15 +36,28 @@ async fn an_attempt_goes_from_lease_to_mask(#[values(Sqlite, Postgres)] backend:
     let attempt = assignment.attempt.clone();
     assert_eq!(attempt, format!("{job}.1"));
     assert_eq!((assignment.site.as_str(), assignment.mask_version), ("osaka", 1));
-    assert_eq!((assignment.recipe.as_str(), assignment.kpi.as_str()), ("factory", "probe"));
+    assert_eq!(
+        (assignment.recipe.as_str(), assignment.kpi.as_str()),
+        ("factory", "probe")
+    );
     let told = assignment.base.clone().unwrap();
     assert_eq!(digest(&told.digest), base().digest());
     let file = told.file.unwrap();
     let fetched = worker.fetches(&attempt, &digest(&file.digest)).await.good();
-    assert_eq!((fetched.body.len() as u64, Digest::of(&fetched.body)), (file.bytes, digest(&file.digest)));
+    assert_eq!(
+        (fetched.body.len() as u64, Digest::of(&fetched.body)),
+        (file.bytes, digest(&file.digest))
+    );
     let images = assignment.snapshot.clone().unwrap().images;
     assert_eq!(images.len(), 1);
-    assert_eq!(worker.fetches(&attempt, &digest(&images[0].digest)).await.good().body, picture(1));
+    assert_eq!(
+        worker
+            .fetches(&attempt, &digest(&images[0].digest))
+            .await
+            .good()
+            .body,
+        picture(1)
+    );
 
     // Its heartbeats are seen.
     let progress = Progress {
@@ -63,9 +76,15 @@ async fn an_attempt_goes_from_lease_to_mask(#[values(Sqlite, Postgres)] backend:
     assert_eq!(order.await.unwrap(), Order::Continue);
     let shown = engineer.get(&format!("/v1/jobs/{job}")).await.good().json();
     assert_eq!(shown["state"], "running");
-    assert_eq!(shown["progress"], json!({"phase": "train", "step": 3, "steps": 9, "loss": 4.5, "dropped": 7}));
+    assert_eq!(
+        shown["progress"],
+        json!({"phase": "train", "step": 3, "steps": 9, "loss": 4.5, "dropped": 7})
+    );
     let logs = engineer.get(&format!("/v1/jobs/{job}/logs")).await.good().json();
-    assert_eq!((&logs["lines"][0]["line"], &logs["loss"][0]["loss"]), (&json!("hello"), &json!(4.5)));
+    assert_eq!(
+        (&logs["lines"][0]["line"], &logs["loss"][0]["loss"]),
+        (&json!("hello"), &json!(4.5))
+    );
 
     // A checkpoint is kept, and given to the next attempt.
     worker.uploads(&attempt, b"state after 3 steps").await.good();
@@ -85,11 +104,23 @@ async fn an_attempt_goes_from_lease_to_mask(#[values(Sqlite, Postgres)] backend:
     let masks = engineer.get("/v1/sites/osaka/masks").await.good().json();
     assert_eq!(masks["items"].as_array().unwrap().len(), 1);
     let mask = &masks["items"][0];
-    assert_eq!((&mask["version"], &mask["flips"], &mask["verdict"]), (&json!(1), &json!(10), &json!("held")));
-    assert!(mask["reasons"][0].as_str().unwrap().contains("no evidence"), "{mask}");
+    assert_eq!(
+        (&mask["version"], &mask["flips"], &mask["verdict"]),
+        (&json!(1), &json!(10), &json!("held"))
+    );
+    assert!(
+        mask["reasons"][0].as_str().unwrap().contains("no evidence"),
+        "{mask}"
+    );
     let shown = engineer.get(&format!("/v1/jobs/{job}")).await.good().json();
-    assert_eq!(shown["outcome"], json!({"kind": "mask", "version": 1, "verdict": "held"}));
-    assert_eq!(worker.beats(beat(&assignment.attempt)).await.unwrap(), Order::LeaseLost);
+    assert_eq!(
+        shown["outcome"],
+        json!({"kind": "mask", "version": 1, "verdict": "held"})
+    );
+    assert_eq!(
+        worker.beats(beat(&assignment.attempt)).await.unwrap(),
+        Order::LeaseLost
+    );
     server.stop().await;
 }
 
@@ -97,7 +128,10 @@ async fn an_attempt_goes_from_lease_to_mask(#[values(Sqlite, Postgres)] backend:
 #[tokio::test]
 async fn a_worker_that_lost_its_lease_can_change_nothing(#[values(Sqlite, Postgres)] backend: Backend) {
     let server = Server::with_base(backend).await;
-    let (slow, fast) = (Worker::of(&server, "slow").await, Worker::of(&server, "fast").await);
+    let (slow, fast) = (
+        Worker::of(&server, "slow").await,
+        Worker::of(&server, "fast").await,
+    );
     let (engineer, job) = job(&server, "osaka").await;
     let lost = slow.leases().await;
     let late = result(&lost, |_| {});
@@ -111,16 +145,38 @@ async fn a_worker_that_lost_its_lease_can_change_nothing(#[values(Sqlite, Postgr
     let file = digest(&lost.base.clone().unwrap().file.unwrap().digest);
     slow.fetches(attempt, &file).await.refused(409, "lease_lost");
     slow.uploads(attempt, b"late").await.refused(409, "lease_lost");
-    refused(slow.keeps(attempt, b"late", 1).await, Code::FailedPrecondition, "lease_lost");
-    refused(slow.publishes(attempt, &late).await, Code::FailedPrecondition, "lease_lost");
-    refused(slow.finds_nothing(attempt, &report(0)).await, Code::FailedPrecondition, "lease_lost");
-    refused(slow.abandons(attempt, Reason::Failed, "late").await, Code::FailedPrecondition, "lease_lost");
+    refused(
+        slow.keeps(attempt, b"late", 1).await,
+        Code::FailedPrecondition,
+        "lease_lost",
+    );
+    refused(
+        slow.publishes(attempt, &late).await,
+        Code::FailedPrecondition,
+        "lease_lost",
+    );
+    refused(
+        slow.finds_nothing(attempt, &report(0)).await,
+        Code::FailedPrecondition,
+        "lease_lost",
+    );
+    refused(
+        slow.abandons(attempt, Reason::Failed, "late").await,
+        Code::FailedPrecondition,
+        "lease_lost",
+    );
     let masks = engineer.get("/v1/sites/osaka/masks").await.good().json();
     assert_eq!(masks["items"], json!([]), "nothing was published");
     let shown = engineer.get(&format!("/v1/jobs/{job}")).await.good().json();
-    assert_eq!((&shown["state"], &shown["attempt"]), (&json!("running"), &json!(2)));
+    assert_eq!(
+        (&shown["state"], &shown["attempt"]),
+        (&json!("running"), &json!(2))
+    );
 
-    let reply = fast.publishes(&held.attempt, &result(&held, |_| {})).await.unwrap();
+    let reply = fast
+        .publishes(&held.attempt, &result(&held, |_| {}))
+        .await
+        .unwrap();
     assert_eq!(reply.mask_version, 1);
     server.stop().await;
 }
@@ -158,12 +214,22 @@ async fn a_cancelled_job_is_stopped_and_ends_cancelled(#[values(Sqlite, Postgres
     let worker = Worker::of(&server, "one").await;
     let (engineer, job) = job(&server, "osaka").await;
     let attempt = worker.leases().await.attempt;
-    engineer.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await.good();
+    engineer
+        .post(&format!("/v1/jobs/{job}/cancel"), json!({}))
+        .await
+        .good();
     assert_eq!(worker.beats(beat(&attempt)).await.unwrap(), Order::Stop);
     worker.abandons(&attempt, Reason::Cancelled, "").await.unwrap();
     let shown = engineer.get(&format!("/v1/jobs/{job}")).await.good().json();
-    assert_eq!((&shown["state"], &shown["outcome"]["kind"]), (&json!("cancelled"), &json!("cancelled")));
-    assert_eq!(worker.asks(0).await.unwrap(), None, "and it is not given out again");
+    assert_eq!(
+        (&shown["state"], &shown["outcome"]["kind"]),
+        (&json!("cancelled"), &json!("cancelled"))
+    );
+    assert_eq!(
+        worker.asks(0).await.unwrap(),
+        None,
+        "and it is not given out again"
+    );
     server.stop().await;
 }
 
@@ -175,13 +241,28 @@ async fn a_failed_attempt_waits_before_the_next_and_a_returned_one_does_not() {
     let first = worker.leases().await.attempt;
     worker.abandons(&first, Reason::Returned, "").await.unwrap();
     let second = worker.leases().await.attempt;
-    worker.abandons(&second, Reason::Failed, "the disk is full").await.unwrap();
+    worker
+        .abandons(&second, Reason::Failed, "the disk is full")
+        .await
+        .unwrap();
     assert_eq!(worker.asks(0).await.unwrap(), None, "it waits");
     server.running.app.catalog.advance(Duration::from_secs(11));
     assert_eq!(worker.leases().await.attempt, format!("{job}.3"));
     let logs = engineer.get(&format!("/v1/jobs/{job}/logs")).await.good().json();
-    let ends: Vec<_> = logs["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["end"]).collect();
-    assert_eq!(ends, [&json!("returned"), &json!("failed: the disk is full"), &json!(null)]);
+    let ends: Vec<_> = logs["attempts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|attempt| &attempt["end"])
+        .collect();
+    assert_eq!(
+        ends,
+        [
+            &json!("returned"),
+            &json!("failed: the disk is full"),
+            &json!(null)
+        ]
+    );
     server.stop().await;
 }
 
@@ -217,7 +298,11 @@ async fn only_workers_work() {
     refused(nobody.asks(0).await, Code::Unauthenticated, "token_missing");
     let worker = Worker::of(&server, "").await;
     refused(worker.asks(0).await, Code::InvalidArgument, "message_invalid");
-    let said = refused(worker.beats(beat("3")).await, Code::InvalidArgument, "attempt_invalid");
+    let said = refused(
+        worker.beats(beat("3")).await,
+        Code::InvalidArgument,
+        "attempt_invalid",
+    );
     assert!(said.contains("JOB.NUMBER"), "{said}");
     let worker = Worker::of(&server, "one").await;
     assert!(worker.asks(0).await.unwrap().is_some(), "the job is still there");

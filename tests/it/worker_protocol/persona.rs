@@ -28,7 +28,10 @@ pub struct Worker {
 #[track_caller]
 pub fn refused<T: std::fmt::Debug>(answer: Result<T, Status>, code: Code, ours: &str) -> String {
     let status = answer.expect_err("this must be refused");
-    let given = status.metadata().get("katagami-code").map(|code| code.to_str().unwrap());
+    let given = status
+        .metadata()
+        .get("katagami-code")
+        .map(|code| code.to_str().unwrap());
     assert_eq!((status.code(), given), (code, Some(ours)), "{status}");
     status.message().to_owned()
 }
@@ -85,7 +88,11 @@ impl Worker {
             checkpoint: Some(stored(checkpoint)),
             step,
         };
-        self.calls.clone().checkpoint(self.request(message)).await.map(drop)
+        self.calls
+            .clone()
+            .checkpoint(self.request(message))
+            .await
+            .map(drop)
     }
 
     pub async fn abandons(&self, attempt: &str, reason: Reason, error: &str) -> Result<(), Status> {
@@ -108,11 +115,7 @@ impl Worker {
     }
 
     /// Uploads a result and ends the job with it.
-    pub async fn publishes(
-        &self,
-        attempt: &str,
-        result: &JobResult,
-    ) -> Result<proto::PublishReply, Status> {
+    pub async fn publishes(&self, attempt: &str, result: &JobResult) -> Result<proto::PublishReply, Status> {
         for part in [&result.report, &result.artefact, &result.scores] {
             self.uploads(attempt, part).await;
         }
@@ -165,7 +168,11 @@ pub fn digest(bytes: &[u8]) -> Digest {
 pub async fn job(server: &Server, site: &str) -> (Person, String) {
     let engineer = server.engineer(site).await;
     engineer.submits(site, "one.png", picture(1)).await.good();
-    let job = engineer.post(&format!("/v1/sites/{site}/jobs"), json!({})).await.good().json();
+    let job = engineer
+        .post(&format!("/v1/sites/{site}/jobs"), json!({}))
+        .await
+        .good()
+        .json();
     (engineer, job["id"].as_str().unwrap().to_owned())
 }
 

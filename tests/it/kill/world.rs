@@ -15,7 +15,7 @@ use katagami::config::Config;
 use katagami::domain::job::{JobState, Phase};
 use katagami::domain::permission::Role;
 use katagami::domain::{Digest, JobId, SiteName, Timestamp};
-use katagami::wire::v1::jobs::{NewJob, Outcome, Start};
+use katagami::wire::v1::jobs::{JobQuery, NewJob, Outcome, Start};
 use katagami::wire::v1::masks::Mask;
 use katagami::wire::v1::sites::NewSite;
 use katagami::wire::v1::tokens::NewToken;
@@ -385,7 +385,7 @@ impl World {
     pub async fn is_clean(&self) {
         let jobs = self
             .client()
-            .all_jobs(&site(), &Default::default())
+            .all_jobs(&site(), &JobQuery::default())
             .await
             .unwrap();
         assert!(jobs.iter().all(|job| job.state == JobState::Done));

@@ -22,6 +22,8 @@ mod embeddings;
 mod executables;
 #[cfg(feature = "server")]
 mod intake;
+#[cfg(all(feature = "server", feature = "worker"))]
+mod kill;
 #[cfg(feature = "server")]
 #[path = "../support/postgres.rs"]
 mod postgres;

@@ -14,6 +14,8 @@ const GRACE: Duration = Duration::from_secs(3600);
 async fn collectable(world: &World) -> Vec<Digest> {
     let mut tx = world.begin().await;
     let mut found = blobs::collectable(&mut tx, GRACE, 100).await.unwrap();
+    // Dropped, it would keep its locks until its connection is back in the pool.
+    tx.commit().await.unwrap();
     found.sort_unstable();
     found
 }

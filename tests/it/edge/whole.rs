@@ -16,7 +16,8 @@ use katagami::wire::v1::channels::ChannelChange;
 use katagami::wire::v1::devices::NewDevice;
 use katagami::wire::v1::events::{EventQuery, Happening};
 use katagami::wire::v1::images::{Fate, ImageQuery};
-use katagami::wire::v1::jobs::NewJob;
+use katagami::wire::v1::jobs::{JobQuery, NewJob};
+use katagami::wire::v1::page::PageQuery;
 use katagami::wire::v1::tokens::NewToken;
 
 use super::mask_over;
@@ -320,11 +321,21 @@ async fn the_client_speaks_to_every_family_of_the_real_server() {
         2
     );
     let job = client.create_job(site, &NewJob::default()).await.unwrap();
-    assert_eq!(client.all_jobs(site, &Default::default()).await.unwrap().len(), 1);
+    assert_eq!(
+        client.all_jobs(site, &JobQuery::default()).await.unwrap().len(),
+        1
+    );
     assert!(client.cancel_job(job.id).await.unwrap().state.is_ended());
     assert!(client.job_logs(job.id).await.unwrap().lines.is_empty());
     assert!(client.all_workers().await.unwrap().is_empty());
-    assert!(!client.audit(&Default::default()).await.unwrap().items.is_empty());
+    assert!(
+        !client
+            .audit(&PageQuery::default())
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
     client.delete_image(site, &image.digest).await.unwrap();
     assert_eq!(
         client

@@ -12,6 +12,8 @@ if [ "${1:-}" = browser ]; then
 fi
 command -v cc >/dev/null && command -v c++ >/dev/null || missing+=(g++)
 command -v python3 >/dev/null && python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+# The tests start a server of their own from its binaries.
+compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
 
 if ! command -v cargo >/dev/null; then
     die "Rust is missing; install Rust 1.95 or newer, then run the same command again"

@@ -13,14 +13,15 @@ use crate::scheduler;
 const LOOK: Duration = Duration::from_secs(5);
 /// How often blobs are collected and old entries swept.
 const SWEEP: Duration = Duration::from_secs(60);
-/// How far back the tokens that ended are looked for: longer than any
-/// transaction that ends one takes to commit.
+/// How far before the last look the tokens that ended are looked for: longer
+/// than any transaction that ends one takes to commit.
 const MARGIN: Duration = Duration::from_secs(120);
 
 /// Loads what is kept in memory and starts the loops, which end at shutdown.
 pub async fn spawn(app: &App) -> Result<(), CatalogError> {
     let seen = app.pointers.load(&app.catalog).await?;
-    app.tasks.spawn(refresh(app.clone(), seen));
+    let known = app.catalog.read().await?.now().await?;
+    app.tasks.spawn(refresh(app.clone(), seen, known));
     app.tasks
         .spawn(repeat(app.clone(), app.config.scheduler.reap_every, "reap", reap));
     app.tasks.spawn(repeat(app.clone(), SWEEP, "collect", collect));
@@ -29,7 +30,7 @@ pub async fn spawn(app: &App) -> Result<(), CatalogError> {
 }
 
 /// Keeps pointers and tokens fresh.
-async fn refresh(app: App, mut seen: i64) {
+async fn refresh(app: App, mut seen: i64, mut known: Timestamp) {
     // Subscribed before the first look: nothing is missed in between.
     let mut woken = app.catalog.notified();
     loop {
@@ -37,8 +38,9 @@ async fn refresh(app: App, mut seen: i64) {
             Ok(newest) => seen = newest,
             Err(error) => tracing::warn!(%error, "the channels' pointers may be old"),
         }
-        if let Err(error) = forget_ended(&app).await {
-            tracing::warn!(%error, "tokens that ended may still be taken");
+        match forget_ended(&app, known).await {
+            Ok(now) => known = now,
+            Err(error) => tracing::warn!(%error, "tokens that ended may still be taken"),
         }
         tokio::select! {
             () = app.shutdown.cancelled() => return,
@@ -48,12 +50,18 @@ async fn refresh(app: App, mut seen: i64) {
     }
 }
 
-/// Forgets tokens that were revoked or expired lately.
-pub async fn forget_ended(app: &App) -> Result<(), CatalogError> {
+/// Forgets tokens that ended since `known`, and answers until when that is known now.
+pub async fn forget_ended(app: &App, known: Timestamp) -> Result<Timestamp, CatalogError> {
     let mut tx = app.catalog.read().await?;
-    let ended = tokens::ended_within(&mut tx, MARGIN).await?;
+    let (ended, now) = tokens::ended_since(&mut tx, before(known, MARGIN)).await?;
     app.tokens.forget(&ended);
-    Ok(())
+    Ok(now)
+}
+
+/// The time that lies `by` before `time`.
+fn before(time: Timestamp, by: Duration) -> Timestamp {
+    let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(time.as_micros().saturating_sub(by))
 }
 
 async fn repeat<F>(app: App, every: Duration, what: &'static str, once: fn(App) -> F)
@@ -88,13 +96,10 @@ async fn sweep(app: App) -> Result<(), String> {
     let swept = async {
         let mut tx = app.catalog.begin().await?;
         let now = tx.now().await?;
-        let ago = |age: Duration| {
-            let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-            Timestamp::from_micros(now.as_micros().saturating_sub(age))
-        };
-        events::sweep(&mut tx, ago(app.config.storage.event_retention)).await?;
-        idempotency::sweep(&mut tx, ago(app.config.storage.idempotency_retention)).await?;
-        workers::sweep(&mut tx, ago(app.config.storage.event_retention)).await?;
+        let storage = &app.config.storage;
+        events::sweep(&mut tx, before(now, storage.event_retention)).await?;
+        idempotency::sweep(&mut tx, before(now, storage.idempotency_retention)).await?;
+        workers::sweep(&mut tx, before(now, storage.event_retention)).await?;
         tx.commit().await
     };
     swept.await.map_err(|error: CatalogError| error.to_string())

@@ -58,6 +58,9 @@ pub async fn supervise(app: &App, addr: SocketAddr) -> Result<(), StartError> {
 
 /// Where a worker on this machine finds the server.
 fn address(app: &App, addr: SocketAddr) -> String {
+    if let Some(given) = &app.config.workers.server {
+        return given.clone();
+    }
     let ip = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -93,8 +93,8 @@ impl fmt::Debug for DatabaseUrl {
 pub struct Catalog {
     pools: Pools,
     shared: Arc<Shared>,
-    /// Ends with the last clone.
-    _listener: Option<Arc<AbortOnDropHandle<()>>>,
+    /// Ends with the last clone, or when it is closed.
+    listener: Option<Arc<AbortOnDropHandle<()>>>,
 }
 
 #[derive(Clone)]
@@ -150,7 +150,7 @@ impl Catalog {
         Ok(Self {
             pools,
             shared,
-            _listener: listener,
+            listener,
         })
     }
 
@@ -190,6 +190,10 @@ impl Catalog {
 
     /// Ends all connections; transactions that are open are waited for.
     pub async fn close(&self) {
+        if let Some(listener) = &self.listener {
+            // It keeps a connection of the pool, which waits for all of them.
+            listener.abort();
+        }
         match &self.pools {
             Pools::Postgres(pool) => pool.close().await,
             Pools::Sqlite { write, read } => {
@@ -237,6 +241,7 @@ async fn listen(pool: PgPool, shared: Arc<Shared>) -> Result<AbortOnDropHandle<(
             match listener.try_recv().await {
                 // None: the connection was lost, and with it who knows what.
                 Ok(_) => shared.wake(),
+                Err(sqlx::Error::PoolClosed) => return,
                 Err(error) => {
                     tracing::warn!(%error, "PostgreSQL cannot be listened to; trying again");
                     tokio::time::sleep(RETRY).await;

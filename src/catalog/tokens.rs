@@ -1,8 +1,6 @@
 //! Access tokens. The catalog knows the SHA-256 of a secret and never the
 //! secret: it has 256 random bits, so no salt and no slow hash are needed.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::dialect::text;
@@ -113,15 +111,14 @@ pub async fn exists(tx: &mut Tx, role: Role) -> Result<bool, CatalogError> {
     Ok(count > 0)
 }
 
-/// The tokens that were revoked or expired within the last `lately`: for who
-/// remembers tokens.
-pub async fn ended_within(tx: &mut Tx, lately: Duration) -> Result<Vec<TokenId>, CatalogError> {
+/// The tokens that were revoked or expired at or after `since`, and the time
+/// until when that is known: for who remembers tokens.
+pub async fn ended_since(tx: &mut Tx, since: Timestamp) -> Result<(Vec<TokenId>, Timestamp), CatalogError> {
     const SQL: &str = "SELECT id FROM token
         WHERE revoked_at >= $1 OR (expires_at >= $1 AND expires_at <= $2)";
     let now = tx.now().await?;
-    let lately = i64::try_from(lately.as_micros()).unwrap_or(i64::MAX);
-    let since = Timestamp::from_micros(now.as_micros().saturating_sub(lately));
-    Ok(on!(tx, db => sqlx::query_scalar(SQL).bind(since).bind(now).fetch_all(db).await?))
+    let ended = on!(tx, db => sqlx::query_scalar(SQL).bind(since).bind(now).fetch_all(db).await?);
+    Ok((ended, now))
 }
 
 /// Ends a token. Ending it again changes nothing.

@@ -50,7 +50,10 @@ pub async fn create(
     on!(tx, db => {
         sqlx::query(SET).bind(site).bind(version).bind(now).bind(by).execute(db).await?;
     });
-    for image in images {
+    // In one order, so that two sites that send the same images cannot wait for each other.
+    let mut images: Vec<&LabelledImage> = images.iter().collect();
+    images.sort_by_key(|image| image.digest);
+    for image in &images {
         blobs::hold(tx, &image.digest).await?;
         on!(tx, db => {
             sqlx::query(IMAGE).bind(site).bind(version).bind(image.digest).bind(text(&image.name)).bind(text(&image.class))

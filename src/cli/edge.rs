@@ -289,13 +289,14 @@ async fn run_agent(
     let work = agent.run(stop.clone());
     tokio::pin!(work);
     tokio::select! {
-        ended = &mut work => return Ok(ended?),
+        () = &mut work => return Ok(()),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     tracing::info!("ending");
     stop.cancel();
-    Ok(work.await?)
+    work.await;
+    Ok(())
 }
 
 fn roll_back(folder: FolderArgs, reason: &str) -> Result<(), EdgeCommandError> {

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 pub struct WorkersConfig {
     /// How many. Default 1; 0 = none: start `katagami worker --server URL` elsewhere.
     pub count: u32,
+    /// Where they find the server, such as `https://katagami.example`. Default: the
+    /// address that it listens on, which needs a certificate of that name if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
     /// What they compute on: `auto`, `cpu` or `cuda:N`. Default `auto`.
     pub device: String,
 }
@@ -16,6 +20,7 @@ impl Default for WorkersConfig {
     fn default() -> Self {
         Self {
             count: 1,
+            server: None,
             device: "auto".to_owned(),
         }
     }

@@ -73,22 +73,22 @@ impl Agent {
         }
     }
 
-    /// Works until `stop`. Only a folder that cannot be written ends it earlier.
-    pub async fn run(&mut self, stop: CancellationToken) -> Result<(), EdgeError> {
+    /// Works until `stop`. Nothing else ends it: a full disk, too, may be mended while it asks again.
+    pub async fn run(&mut self, stop: CancellationToken) {
         loop {
             let wait = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                wait = self.ask() => wait?,
+                () = stop.cancelled() => return,
+                wait = self.ask() => wait,
             };
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                looked = self.look_for(wait) => looked?,
+                () = stop.cancelled() => return,
+                () = self.look_for(wait) => {}
             }
         }
     }
 
     /// Asks once, tells everybody, and answers how long to wait.
-    pub async fn ask(&mut self) -> Result<Duration, EdgeError> {
+    pub async fn ask(&mut self) -> Duration {
         if self.base_asked.elapsed() >= BASE_EVERY {
             self.puller.forget();
             self.base_asked = Instant::now();
@@ -99,7 +99,7 @@ impl Agent {
             self.status.answered_at = Some(Timestamp::now());
         }
         if let Ok(Outcome { switched: true, .. }) = pulled {
-            tracing::info!(weights = ?self.folder.current()?, "switched");
+            tracing::info!(weights = ?self.folder.current().ok().flatten(), "switched");
         }
         let failed = pulled.err();
         let told = self.announce().await.err();
@@ -115,37 +115,41 @@ impl Agent {
             }
         };
         let error = failed.or(told).map(|error| error.to_string());
-        self.tell(error, wait).await?;
-        Ok(wait)
+        self.tell(error, wait).await;
+        wait
     }
 
     /// Waits, and meanwhile tells the command of switches that a person makes.
-    async fn look_for(&mut self, wait: Duration) -> Result<(), EdgeError> {
+    async fn look_for(&mut self, wait: Duration) {
         let until = Instant::now() + wait;
-        let mut seen = self.folder.current()?;
+        let mut seen = self.folder.current().ok();
         loop {
             tokio::time::sleep_until(until.min(Instant::now() + LOOK_EVERY)).await;
             if Instant::now() >= until {
-                return Ok(());
+                return;
             }
-            let current = self.folder.current()?;
+            let current = self.folder.current().ok();
             if current != seen {
                 seen = current;
                 let told = self.announce().await;
                 let rest = until.saturating_duration_since(Instant::now());
-                self.tell(told.err().map(|error| error.to_string()), rest).await?;
+                self.tell(told.err().map(|error| error.to_string()), rest).await;
             }
         }
     }
 
     /// Writes `status.json` and reports to the server if it has to know.
-    async fn tell(&mut self, error: Option<String>, wait: Duration) -> Result<(), EdgeError> {
+    async fn tell(&mut self, error: Option<String>, wait: Duration) {
         self.status.next_at = Some(Timestamp::now().after(wait));
         self.status.error = error;
-        let status = Status::with_agent(&self.folder, Some(self.status.clone()))?;
-        status.write(&self.folder)?;
+        let written = Status::with_agent(&self.folder, Some(self.status.clone()))
+            .and_then(|status| status.write(&self.folder).map(|()| status));
+        let status = match written {
+            Ok(status) => status,
+            Err(error) => return tracing::error!(%error, "the status cannot be written"),
+        };
         let Some(report) = status.report(self.status.error.as_deref()) else {
-            return Ok(());
+            return;
         };
         let known = self
             .reported
@@ -158,7 +162,6 @@ impl Agent {
                 Err(error) => tracing::debug!(%error, "not reported"),
             }
         }
-        Ok(())
     }
 
     /// Tells the command of the current model unless it was told. If it fails on a model that the channel

@@ -3,6 +3,7 @@
 //! headers have a budget, and names are checked although they never become
 //! paths here.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Component, Path};
 use std::pin::Pin;
@@ -99,10 +100,7 @@ impl Walk {
             };
             self.allowed
                 .store(size.saturating_add(512 + HEADERS), Ordering::Relaxed);
-            let name = entry
-                .path_bytes()
-                .map(|name| name.into_owned())
-                .unwrap_or_default();
+            let name = entry.path_bytes().map(Cow::into_owned).unwrap_or_default();
             match (kind, name_of(&name)) {
                 (EntryType::Directory | EntryType::XGlobalHeader, _) => {}
                 (_, (name, false)) => return Ok(Some(File::rejected(name, Rejection::Path))),

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::{DECODING, Intake, IntakeError, Rejection, kib, perceptual_hash};
-use crate::base::preprocessing::{BitDepth, DecodeLimits, decode, measure};
+use crate::base::preprocessing::{BitDepth, DecodeLimits, PictureError, decode, measure};
 use crate::domain::Digest;
 use crate::domain::image::PerceptualHash;
 
@@ -44,14 +44,13 @@ impl Intake {
             return Ok(Err(Rejection::TooManyPixels { width, height, most }));
         }
         // In this order everywhere: whoever waits for a thread holds room, never the other way round.
-        let _room = self
-            .room
-            .decoding
-            .acquire_many(kib(measured.working_bytes, DECODING))
-            .await;
-        let _thread = self.room.decoders.acquire().await;
+        let cost = kib(measured.working_bytes, DECODING);
+        let room = self.room.decoding.clone().acquire_many_owned(cost).await;
+        let thread = self.room.decoders.clone().acquire_owned().await;
         let bytes = bytes.clone();
         let looked = tokio::task::spawn_blocking(move || {
+            // Freed when this thread has done its work, whoever waits for it or does not.
+            let _held = (room, thread);
             let picture = decode(&bytes, BitDepth::UsedBits, &limits)?;
             Ok(Picture {
                 media_type: measured.media_type,
@@ -60,6 +59,14 @@ impl Intake {
                 phash: perceptual_hash(&picture),
             })
         });
-        Ok(looked.await?)
+        match looked.await {
+            Ok(looked) => Ok(looked),
+            // A decoder that panics, panics because of this file.
+            Err(error) if error.is_panic() => Ok(Err(PictureError::Damaged(
+                "the decoder gave up on it".to_owned(),
+            )
+            .into())),
+            Err(error) => Err(error.into()),
+        }
     }
 }

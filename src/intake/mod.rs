@@ -38,7 +38,7 @@ pub use validation::validation;
 use crate::blobs::Blobs;
 use crate::catalog::Catalog;
 
-/// Most bytes of files that wait to be decoded and stored, of all uploads together.
+/// Most bytes of files of one upload that wait to be decoded and stored.
 const WAITING: usize = 64 << 20;
 /// Most bytes that pictures take up while they are decoded, all together.
 const DECODING: usize = 128 << 20;
@@ -68,7 +68,7 @@ impl Default for IntakeLimits {
     }
 }
 
-/// What takes in files. Cheap to clone; clones share their bounds on memory,
+/// What takes in files. Cheap to clone; clones share the bounds of decoding,
 /// so make it once.
 #[derive(Clone)]
 pub struct Intake {
@@ -78,23 +78,20 @@ pub struct Intake {
     room: Arc<Room>,
 }
 
-/// What bounds memory, whoever uploads how much.
+/// What bounds decoding, whoever uploads how much.
 struct Room {
-    /// KiB of files that wait. Taken once a file is read, so that a slow sender holds none.
-    waiting: Arc<Semaphore>,
     /// KiB of pictures that are decoded.
-    decoding: Semaphore,
+    decoding: Arc<Semaphore>,
     /// Threads that decode.
-    decoders: Semaphore,
+    decoders: Arc<Semaphore>,
 }
 
 impl Intake {
     /// Takes files into `catalog` and `blobs`.
     pub fn new(catalog: Catalog, blobs: Blobs, limits: IntakeLimits) -> Self {
         let room = Room {
-            waiting: Arc::new(Semaphore::new(WAITING >> 10)),
-            decoding: Semaphore::new(DECODING >> 10),
-            decoders: Semaphore::new(limits.decoders.max(1)),
+            decoding: Arc::new(Semaphore::new(DECODING >> 10)),
+            decoders: Arc::new(Semaphore::new(limits.decoders.max(1))),
         };
         Self {
             catalog,

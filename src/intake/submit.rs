@@ -1,12 +1,14 @@
 //! An upload's files, on their way into the site: read one by one, looked at
 //! on all cores, stored in batches, answered in the order sent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{BoxStream, FuturesOrdered};
 use futures::{Stream, StreamExt, TryStreamExt};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::health::{rejected, taken};
 use super::sidecars::{self, Sidecars};
@@ -93,6 +95,7 @@ pub fn submit(
         site: site.clone(),
         files: Some(files.boxed()),
         sidecars: Sidecars::default(),
+        waiting: Arc::new(Semaphore::new(WAITING >> 10)),
         begun: false,
     };
     let steps = futures::stream::try_unfold(steps, |mut steps| async move {
@@ -102,24 +105,24 @@ pub fn submit(
         (intake.clone(), site.clone()),
         (intake.clone(), site.clone(), by.to_owned()),
     );
+    // Tasks of their own, which end with this stream: a client that does not read its
+    // answers must not hold a decoder, or SQLite's writer, by not polling.
     let looked = steps
         .map(move |step| {
             let (intake, site) = looking.clone();
-            async move {
-                match step {
-                    Ok(step) => intake.look(&site, step).await,
-                    Err(error) => Err(error),
-                }
-            }
+            let task = tokio::spawn(async move { intake.look(&site, step?).await });
+            AbortOnDropHandle::new(task)
         })
         // One more than there are decoders, so that none of them waits for a file.
-        .buffered(intake.limits.decoders.max(1) + 1);
+        .buffered(intake.limits.decoders.max(1) + 1)
+        .map(|task| task.map_err(IntakeError::from).flatten());
     tokio_stream::StreamExt::chunks_timeout(looked, BATCH, PATIENCE)
         .then(move |batch| {
             let (intake, site, by) = storing.clone();
-            async move { futures::stream::iter(intake.store(&site, &by, batch).await) }
+            let task = tokio::spawn(async move { intake.store(&site, &by, batch).await });
+            AbortOnDropHandle::new(task)
         })
-        .flatten()
+        .flat_map(|task| futures::stream::iter(task.unwrap_or_else(|error| vec![Err(error.into())])))
 }
 
 /// Stage one: gives files their digests and their captions.
@@ -129,6 +132,9 @@ struct Steps {
     /// None once the upload has ended.
     files: Option<BoxStream<'static, Incoming>>,
     sidecars: Sidecars,
+    /// KiB of files that were read and not stored yet. Of this upload alone: a sender
+    /// who does not read the answers holds up nobody else.
+    waiting: Arc<Semaphore>,
     begun: bool,
 }
 
@@ -173,8 +179,8 @@ impl Steps {
                 if caption.is_none() {
                     self.sidecars.without(&name, digest);
                 }
-                let waiting = self.intake.room.waiting.clone();
-                let waits = waiting.acquire_many_owned(kib(bytes.len() as u64, WAITING)).await;
+                let size = kib(bytes.len() as u64, WAITING);
+                let waits = self.waiting.clone().acquire_many_owned(size).await;
                 let waits = waits.expect("nobody closes the bound on waiting files");
                 Ok(Some(Step::Image {
                     name,

@@ -77,7 +77,9 @@ pub async fn sweep_once(catalog: &Catalog) -> Result<(), CatalogError> {
 /// Reaps every `every` and sweeps hourly until `stop`. A round that fails is
 /// logged; the next one may find the database again.
 pub async fn run(catalog: &Catalog, every: Duration, stop: &CancellationToken) {
-    let mut reaping = tokio::time::interval(every);
+    // Not at once: workers that could not reach this server while it was down
+    // have to find it again first.
+    let mut reaping = tokio::time::interval_at(Instant::now() + every, every);
     let mut sweeping = tokio::time::interval(Duration::from_hours(1));
     loop {
         let done = tokio::select! {

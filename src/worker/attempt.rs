@@ -82,10 +82,6 @@ pub enum Resume {
     From(Vec<u8>),
     /// At the first of these that is whole and of this training; at the
     /// beginning if none is. Those refused are noted.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for who leases an attempt from a server")
-    )]
     Newest(Vec<Vec<u8>>),
 }
 
@@ -145,10 +141,6 @@ pub enum AttemptError {
 impl AttemptError {
     /// Whether another attempt at the same job may succeed: false where the
     /// input is wrong, or where the same arithmetic would fail again.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for who leases an attempt from a server")
-    )]
     pub fn may_pass_again(&self) -> bool {
         match self {
             Self::Train(TrainError::Diverged { .. }) => false,

@@ -72,8 +72,8 @@ pub struct RunArgs {
     /// The worker's name in the server's lists; default: this machine's name and the process's number
     #[arg(long)]
     name: Option<String>,
-    /// A folder of further recipes, NAME.toml
-    #[arg(long, value_name = "DIR")]
+    /// A folder of further recipes, NAME.toml; they go before the embedded ones
+    #[arg(long, env = "KATAGAMI_RECIPES", value_name = "DIR")]
     recipes: Option<PathBuf>,
     /// Seconds between two checkpoints
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = seconds)]
@@ -374,7 +374,7 @@ impl Worker {
         };
         let ending = match self.carried_out(assignment, &pulse).await {
             Ok(ending) => ending,
-            Err(failure) => ending_of(failure, &pulse),
+            Err(failure) => ending_of(&failure, &pulse),
         };
         drop((beating, leaving));
         match ending {
@@ -452,10 +452,13 @@ impl Worker {
             Ok(outcome) => outcome,
             Err(panic) => Err(Failure::Panicked(said(panic))),
         };
-        // The engine has ended and dropped its end: after the last checkpoint the task ends, too.
-        tokio::select! {
-            () = pulse.until_lost() => {}
-            _ = tokio::time::timeout(FAREWELL, carrying) => {}
+        // The engine has ended and dropped its end: after the last checkpoint the task ends, too. It is
+        // waited for only where another attempt is to go on there.
+        if pulse.halted() == Some(Halt::Returning) {
+            tokio::select! {
+                () = pulse.until_lost() => {}
+                _ = tokio::time::timeout(FAREWELL, carrying) => {}
+            }
         }
         outcome
     }
@@ -490,7 +493,13 @@ impl Worker {
         // Lines that were not delivered yet belong to the job, which is about to end.
         last_words(&self.connection, id, pulse).await;
         killpoint::reached("publish");
-        let verdict = patiently(pulse, || self.connection.publish(id, report, mask)).await?;
+        let publish = || self.connection.publish(id, report, mask);
+        let verdict = match patiently(pulse, publish).await {
+            // A heartbeat can overtake the answer, and finds that the job has ended. Asked again, the
+            // server says whether it ended with this attempt's result.
+            Err(ProtocolError::LeaseLost) => publish().await?,
+            answer => answer?,
+        };
         killpoint::reached("published");
         tracing::info!(attempt = %id, verdict, "published");
         Ok(())
@@ -498,9 +507,9 @@ impl Worker {
 }
 
 /// What a failure means for the attempt.
-fn ending_of(failure: Failure, pulse: &Pulse) -> Ending {
+fn ending_of(failure: &Failure, pulse: &Pulse) -> Ending {
     let lost = ProtocolError::LeaseLost.code();
-    let halt = match &failure {
+    let halt = match failure {
         Failure::Halted(halt) => Some(*halt),
         Failure::Protocol(error) | Failure::Fetch(FetchError::Protocol(error)) if error.code() == lost => {
             Some(Halt::Lost)

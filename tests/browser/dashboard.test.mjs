@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, test as run } from 'node:test';
 
 import { Server, until } from './server.mjs';
 
@@ -18,6 +18,20 @@ let server;
 let browser;
 /** What went wrong in any page: errors of scripts, and what the security policy blocked. */
 const complaints = [];
+
+/** A step of the story. What comes after one that failed is skipped: it would only wait in vain. */
+let failed = null;
+function test(name, step) {
+  run(name, async (t) => {
+    if (failed) return t.skip(`“${failed}” failed`);
+    try {
+      await step();
+    } catch (error) {
+      failed = name;
+      throw error;
+    }
+  });
+}
 
 /** A person with a browser of their own. */
 async function visitor(options = {}) {

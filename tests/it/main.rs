@@ -1,6 +1,8 @@
 //! What a user sees, over the real executables. One binary, so that
 //! everything is linked once.
 
+#[cfg(feature = "server")]
+mod api;
 mod architecture;
 mod artefact;
 #[cfg(feature = "server")]
@@ -9,6 +11,7 @@ mod backend;
 mod base;
 #[cfg(feature = "server")]
 mod blobs;
+#[cfg(feature = "server")]
 mod catalog;
 #[cfg(all(feature = "edge", feature = "server"))]
 mod cli;
@@ -19,12 +22,19 @@ mod embeddings;
 mod executables;
 #[cfg(feature = "server")]
 mod intake;
+#[cfg(all(feature = "server", feature = "worker"))]
+mod kill;
 #[cfg(feature = "server")]
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[cfg(feature = "server")]
+#[path = "../support/server.rs"]
+mod server;
 #[cfg(feature = "server")]
 #[path = "../support/s3.rs"]
 mod store;
 mod support;
 #[cfg(feature = "worker")]
 mod worker;
+#[cfg(feature = "server")]
+mod worker_protocol;

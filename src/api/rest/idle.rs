@@ -29,11 +29,11 @@ pub fn in_time(
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_silent_upload_ends_with_an_error() {
         let first = futures::stream::iter([Ok(Bytes::from_static(b"begun"))]);
         let body = first.chain(futures::stream::pending());
-        let got: Vec<_> = in_time(body, Duration::from_secs(60)).collect().await;
+        let got: Vec<_> = in_time(body, Duration::from_millis(1)).collect().await;
         assert_eq!(got.len(), 2);
         assert_eq!(got[1].as_ref().unwrap_err().kind(), io::ErrorKind::TimedOut);
     }

@@ -132,3 +132,160 @@ proptest! {
         prop_assert_eq!(preparation.resize(&RgbImage::new(width, height), 16).dimensions(), (16, 16));
     }
 }
+
+fn jpeg(picture: &RgbImage) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 95)
+        .encode_image(picture)
+        .unwrap();
+    bytes
+}
+
+/// `jpeg` with an EXIF segment that says how it is turned.
+fn turned(jpeg: &[u8], orientation: u8) -> Vec<u8> {
+    let exif = [
+        b"\xff\xe1\x00\x22Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00"
+            .as_slice(),
+        &[orientation, 0, 0, 0, 0, 0, 0, 0],
+    ];
+    [&jpeg[..2], &exif.concat(), &jpeg[2..]].concat()
+}
+
+#[test]
+fn pictures_are_turned_upright_by_exif() {
+    let left_is_bright = ImageBuffer::from_fn(32, 16, |x, _| Rgb([if x < 16 { 220 } else { 20 }; 3]));
+    let stored = jpeg(&left_is_bright);
+    let upright = decoded(&turned(&stored, 6));
+    assert_eq!(upright.dimensions(), (16, 32));
+    assert!(upright.get_pixel(8, 4)[0] > 180 && upright.get_pixel(8, 28)[0] < 60);
+    let mirrored = decoded(&turned(&stored, 2));
+    assert!(mirrored.get_pixel(4, 8)[0] < 60 && mirrored.get_pixel(28, 8)[0] > 180);
+    assert_eq!(decoded(&turned(&stored, 1)), decoded(&stored));
+    // As stored: what a decoder allocates depends on these.
+    let measured = measure(&turned(&stored, 6), &DecodeLimits::default()).unwrap();
+    assert_eq!(
+        (measured.media_type, measured.width, measured.height),
+        ("image/jpeg", 32, 16)
+    );
+}
+
+#[test]
+fn a_jpeg_that_ends_early_is_damaged_and_one_with_more_behind_it_is_not() {
+    let whole = jpeg(&ImageBuffer::from_fn(64, 64, |x, y| {
+        Rgb([(x * y) as u8, x as u8 * 3, y as u8 * 2])
+    }));
+    for length in 2..whole.len() {
+        let cut = decode(&whole[..length], BitDepth::UsedBits, &DecodeLimits::default());
+        assert!(cut.is_err(), "{length} of {}", whole.len());
+    }
+    let padded = [whole.as_slice(), &[0; 100]].concat();
+    assert_eq!(decoded(&padded), decoded(&whole));
+}
+
+/// A JPEG of 8 × 8 equal pixels of four components, as Adobe writes them.
+fn cmyk_jpeg(pixel: [u8; 4]) -> Vec<u8> {
+    let mut bytes = b"\xff\xd8\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00".to_vec();
+    bytes.extend(b"\xff\xdb\x00\x43\x00");
+    bytes.extend([8; 64]);
+    bytes.extend(b"\xff\xc0\x00\x14\x08\x00\x08\x00\x08\x04\x01\x11\x00\x02\x11\x00\x03\x11\x00\x04\x11\x00");
+    // Categories 0 to 8 with codes of four bits; no coefficient but the first.
+    bytes.extend(b"\xff\xc4\x00\x1c\x00\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00");
+    bytes.extend(0..9);
+    bytes.extend(b"\xff\xc4\x00\x14\x10\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00");
+    bytes.extend(b"\xff\xda\x00\x0e\x04\x01\x00\x02\x00\x03\x00\x04\x00\x00\x3f\x00");
+    let mut bits = String::new();
+    for value in pixel {
+        let level = i32::from(value) - 128;
+        let category = (32 - level.unsigned_abs().leading_zeros()) as usize;
+        let code = if level < 0 {
+            level + (1 << category) - 1
+        } else {
+            level
+        };
+        let code = format!("{code:08b}");
+        bits += &format!("{category:04b}{}0", &code[8 - category..]);
+    }
+    while bits.len() % 8 != 0 {
+        bits.push('1');
+    }
+    for at in (0..bits.len()).step_by(8) {
+        let byte = u8::from_str_radix(&bits[at..at + 8], 2).unwrap();
+        bytes.push(byte);
+        if byte == 0xff {
+            bytes.push(0);
+        }
+    }
+    bytes.extend(b"\xff\xd9");
+    bytes
+}
+
+/// A TIFF of 2 × 2 equal pixels of four inks.
+fn cmyk_tiff(pixel: [u8; 4]) -> Vec<u8> {
+    let tags: [(u16, u16, u32, u32); 10] = [
+        (256, 3, 1, 2),   // width
+        (257, 3, 1, 2),   // height
+        (258, 3, 4, 134), // bits of each ink, behind this directory
+        (259, 3, 1, 1),   // not compressed
+        (262, 3, 1, 5),   // inks
+        (273, 4, 1, 142), // where the pixels are
+        (277, 3, 1, 4),
+        (278, 3, 1, 2),
+        (279, 4, 1, 16),
+        (284, 3, 1, 1),
+    ];
+    let mut bytes = b"II*\x00\x08\x00\x00\x00\x0a\x00".to_vec();
+    for (tag, kind, count, value) in tags {
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend(count.to_le_bytes());
+        bytes.extend(value.to_le_bytes());
+    }
+    bytes.extend([0; 4]);
+    assert_eq!(bytes.len(), 134);
+    bytes.extend([8, 0, 8, 0, 8, 0, 8, 0]);
+    bytes.extend(pixel.repeat(4));
+    bytes
+}
+
+#[test]
+fn printing_inks_become_colours() {
+    // Adobe stores how much of an ink is missing, TIFF how much there is: no cyan, full magenta and yellow.
+    for picture in [
+        decoded(&cmyk_jpeg([255, 0, 0, 255])),
+        decoded(&cmyk_tiff([0, 255, 255, 0])),
+    ] {
+        let [red, green, blue] = picture.get_pixel(0, 0).0;
+        assert!(red > 220 && green < 60 && blue < 60, "{red} {green} {blue}");
+    }
+    let [red, green, blue] = decoded(&cmyk_tiff([0, 0, 0, 255])).get_pixel(1, 1).0;
+    assert!(red < 60 && green < 60 && blue < 60);
+}
+
+#[test]
+fn a_palette_is_looked_up() {
+    // A PNG of one pixel that is the second colour of its palette.
+    let chunk = |name: &[u8; 4], data: &[u8]| {
+        let body = [name.as_slice(), data].concat();
+        let mut crc = !0_u32;
+        for byte in &body {
+            crc ^= u32::from(*byte);
+            (0..8).for_each(|_| crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()));
+        }
+        [
+            (data.len() as u32).to_be_bytes().as_slice(),
+            &body,
+            &(!crc).to_be_bytes(),
+        ]
+        .concat()
+    };
+    let bytes = [
+        b"\x89PNG\r\n\x1a\n".to_vec(),
+        chunk(b"IHDR", &[0, 0, 0, 1, 0, 0, 0, 1, 8, 3, 0, 0, 0]),
+        chunk(b"PLTE", &[1, 2, 3, 200, 100, 50]),
+        // zlib: one stored block of a filter byte and an index.
+        chunk(b"IDAT", &[0x78, 0x01, 1, 2, 0, 0xfd, 0xff, 0, 1, 0, 3, 0, 2]),
+        chunk(b"IEND", &[]),
+    ]
+    .concat();
+    assert_eq!(decoded(&bytes).get_pixel(0, 0).0, [200, 100, 50]);
+}

@@ -6,7 +6,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
 
 use crate::base::write_atomically;
 use crate::worker::error::{WorkerCommandError, at};
@@ -75,10 +76,9 @@ impl InputFile {
         if length > LONGEST_HEADER {
             return Err(no_file());
         }
-        let mut header = prefix.to_vec();
-        header.resize(8 + length as usize, 0);
-        file.read_exact(&mut header[8..]).map_err(|_| no_file())?;
-        let (_, metadata) = SafeTensors::read_metadata(&header).map_err(|_| no_file())?;
+        let mut header = vec![0; length as usize];
+        file.read_exact(&mut header).map_err(|_| no_file())?;
+        let metadata: Metadata = serde_json::from_slice(&header).map_err(|_| no_file())?;
         let tensors = metadata.tensors();
         let input = tensors
             .get("input")

@@ -352,7 +352,7 @@ async fn the_last_two_checkpoints_are_kept_and_given_to_the_next_attempt(
         jobs::checkpoint(&mut tx, attempt, step, &digest).await.unwrap();
         tx.commit().await.unwrap();
     }
-    beats(
+    let _ = beats(
         &world,
         attempt,
         &[],

@@ -175,15 +175,15 @@ fn a_mask_that_is_not_for_this_device_changes_nothing() {
         whole[..whole.len() - 9].to_vec()
     };
     let unfit = [
-        ("base", mask_over(&generated_base(8), preprocessing, 2)),
-        ("preprocessing", mask_over(&weights, other.digest(), 2)),
-        ("site", mask_of("kyoto", &weights, preprocessing, 2)),
-        ("as mask 2", mask_over(&weights, preprocessing, 3)),
-        ("cut short", truncated),
+        ("base", 1, mask_over(&generated_base(8), preprocessing, 2)),
+        ("preprocessing", 2, mask_over(&weights, other.digest(), 2)),
+        ("site", 2, mask_of("kyoto", &weights, preprocessing, 2)),
+        ("as mask 2", 2, mask_over(&weights, preprocessing, 3)),
+        ("cut short", 2, truncated),
     ];
-    for (what, mask) in unfit {
+    for (what, code, mask) in unfit {
         device.world().release = Some((MaskVersion(2), mask));
-        let said = device.pull(&[]).refused(2);
+        let said = device.pull(&[]).refused(code);
         assert!(said.contains(what), "{what}: {said}");
         assert_eq!(device.weights(), before, "{what}");
         assert_eq!(device.models().len(), 2, "{what}");

@@ -6,6 +6,7 @@ use katagami::catalog::snapshots;
 use katagami::domain::snapshot::ImageFilter;
 use katagami::domain::{Digest, Problem, ValidationVersion};
 use katagami::intake;
+use katagami::wire::v1::page::PageQuery;
 use katagami::wire::v1::snapshots::{NewSnapshot, Snapshot};
 use rstest::rstest;
 
@@ -102,7 +103,7 @@ async fn a_snapshot_takes_what_its_filter_says_and_none_is_empty(
     let none = intake::snapshot(&world.catalog, &world.site, &of_line("c"), BY).await;
     assert_eq!(none.unwrap_err().code(), "snapshot_empty");
     let mut tx = world.catalog.read().await.unwrap();
-    let all = snapshots::list(&mut tx, &world.site, &Default::default())
+    let all = snapshots::list(&mut tx, &world.site, &PageQuery::default())
         .await
         .unwrap();
     assert_eq!(all.items.len(), 1, "what was refused left nothing");

@@ -105,6 +105,7 @@ impl Watcher {
                 return Some(event);
             }
             self.woken.borrow_and_update();
+            authenticate(&self.app, &self.headers).await.ok()?;
             self.ready = match self.read().await {
                 Ok(events) => events.into(),
                 Err(error) => {
@@ -118,7 +119,6 @@ impl Watcher {
             }
             // Now and then even if nothing happens, to notice that the token ended.
             let _ = tokio::time::timeout(ALIVE, self.woken.changed()).await;
-            authenticate(&self.app, &self.headers).await.ok()?;
         }
     }
 

@@ -1,0 +1,14 @@
+//! The REST API, as people, devices and workers use it: a whole server, its
+//! port, and personas that speak to it.
+
+mod access;
+mod channels;
+mod downloads;
+mod events;
+mod idempotency;
+mod images;
+mod jobs;
+mod openapi;
+mod problems;
+mod sites;
+mod start;

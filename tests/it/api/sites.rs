@@ -1,0 +1,76 @@
+//! `/v1/sites`, devices, the audit trail
+
+use rstest::rstest;
+use serde_json::json;
+
+use crate::backend::Backend::{self, Postgres, Sqlite};
+use crate::server::Server;
+
+#[rstest]
+#[tokio::test]
+async fn a_site_is_made_changed_and_listed(#[values(Sqlite, Postgres)] backend: Backend) {
+    let server = Server::start(backend).await;
+    let admin = server.admin();
+    let made = admin
+        .post("/v1/sites", json!({"name": "osaka", "title": "Osaka"}))
+        .await
+        .status(201);
+    assert_eq!(made.json()["title"], "Osaka");
+    admin
+        .post("/v1/sites", json!({"name": "osaka"}))
+        .await
+        .refused(409, "site_exists");
+    let changed = admin
+        .patch("/v1/sites/osaka", json!({"kpi": "knn"}))
+        .await
+        .good()
+        .json();
+    assert_eq!(
+        (&changed["title"], &changed["kpi"]),
+        (&json!("Osaka"), &json!("knn"))
+    );
+    admin.post("/v1/sites", json!({"name": "kyoto"})).await.good();
+    let first = admin.get("/v1/sites?limit=1").await.good().json();
+    assert_eq!(first["items"][0]["name"], "kyoto");
+    let next = first["next"].as_str().expect("another page follows");
+    let second = admin
+        .get(&format!("/v1/sites?limit=1&cursor={next}"))
+        .await
+        .good()
+        .json();
+    assert_eq!(second["items"][0]["name"], "osaka");
+    assert!(second.get("next").is_none());
+    let trail = admin.get("/v1/audit?site=osaka").await.good().json();
+    let events: Vec<_> = trail["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["event"].clone())
+        .collect();
+    assert_eq!(events, ["site_changed", "site_created"], "{trail}");
+    server.stop().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_device_learns_who_it_is_and_reports(#[values(Sqlite, Postgres)] backend: Backend) {
+    let server = Server::start(backend).await;
+    let engineer = server.engineer("osaka").await;
+    let device = server.device("osaka", "line-a").await;
+    let myself = device.get("/v1/device").await.good().json();
+    assert_eq!(myself["device"]["channel"], "stable");
+    let status =
+        json!({"mask": null, "digest": null, "weights": null, "channel": "stable", "agent": "0.1.0"});
+    device.put("/v1/device/status", status.clone()).await.status(204);
+    let listed = engineer.get("/v1/sites/osaka/devices").await.good().json();
+    assert_eq!(listed["items"][0]["status"]["agent"], "0.1.0");
+    engineer
+        .put("/v1/device/status", status)
+        .await
+        .refused(403, "forbidden");
+    engineer
+        .post("/v1/sites/osaka/devices", json!({"name": "line-a"}))
+        .await
+        .refused(409, "device_exists");
+    server.stop().await;
+}

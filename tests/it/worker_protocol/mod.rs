@@ -1,0 +1,6 @@
+//! The workers' protocol, by a real client over a real connection: what a
+//! worker is told, what it may do, and what is refused.
+
+mod leases;
+mod persona;
+mod results;

@@ -1,0 +1,123 @@
+//! Results: what a worker brings is that of its job, or nothing is stored.
+
+use katagami::domain::{Digest, JobId, MaskVersion};
+use katagami::mask::Header;
+use rstest::rstest;
+use serde_json::json;
+use tonic::Code;
+
+use super::persona::{Worker, job, refused, report, result};
+use crate::backend::Backend::Sqlite;
+use crate::server::Server;
+
+#[rstest]
+#[case("base", |header: &mut Header| header.base = Digest::of(b"other"))]
+#[case("preprocessing", |header: &mut Header| header.preprocessing = Digest::of(b"other"))]
+#[case("site", |header: &mut Header| header.site = "kyoto".parse().unwrap())]
+#[case("version", |header: &mut Header| header.version = MaskVersion(2))]
+#[case("snapshot", |header: &mut Header| header.snapshot = Digest::of(b"other"))]
+#[case("job", |header: &mut Header| header.job = Some(JobId::generate()))]
+#[case("job", |header: &mut Header| header.job = None)]
+#[case("report", |header: &mut Header| header.report = Some(Digest::of(b"other")))]
+#[tokio::test]
+async fn an_artefact_of_something_else_ends_the_attempt_and_is_not_stored(
+    #[case] what: &str,
+    #[case] spoil: fn(&mut Header),
+) {
+    let server = Server::with_base(Sqlite).await;
+    let worker = Worker::of(&server, "one").await;
+    let (engineer, job) = job(&server, "osaka").await;
+    let assignment = worker.leases().await;
+    let wrong = worker
+        .publishes(&assignment.attempt, &result(&assignment, spoil))
+        .await;
+    let said = refused(wrong, Code::InvalidArgument, "result_wrong");
+    assert!(said.contains(&format!("another {what}")), "{said}");
+    let masks = engineer.get("/v1/sites/osaka/masks").await.good().json();
+    assert_eq!(masks["items"], json!([]));
+    let shown = engineer.get(&format!("/v1/jobs/{job}")).await.good().json();
+    assert_eq!(
+        (&shown["state"], &shown["outcome"]),
+        (&json!("queued"), &json!(null))
+    );
+    let logs = engineer.get(&format!("/v1/jobs/{job}/logs")).await.good().json();
+    let end = logs["attempts"][0]["end"].as_str().unwrap();
+    assert!(end.contains(&said), "{end}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_damaged_or_contradicts_its_report_is_refused() {
+    let server = Server::with_base(Sqlite).await;
+    let worker = Worker::of(&server, "one").await;
+    let (engineer, _) = job(&server, "osaka").await;
+
+    // Named, but never uploaded by this attempt: the attempt goes on.
+    let assignment = worker.leases().await;
+    let attempt = assignment.attempt.as_str();
+    let whole = result(&assignment, |_| {});
+    refused(
+        worker.names(attempt, &whole).await,
+        Code::FailedPrecondition,
+        "not_uploaded",
+    );
+
+    let mut damaged = result(&assignment, |_| {});
+    let middle = damaged.artefact.len() / 2;
+    damaged.artefact[middle] ^= 1;
+    refused(
+        worker.publishes(attempt, &damaged).await,
+        Code::InvalidArgument,
+        "result_wrong",
+    );
+
+    // A mask whose report says that there is none to be had, and the other way round.
+    server
+        .running
+        .app
+        .catalog
+        .advance(std::time::Duration::from_secs(700));
+    let assignment = worker.leases().await;
+    let mut contradiction = result(&assignment, |header| header.report = Some(Digest::of(&report(0))));
+    contradiction.report = report(0);
+    let said = refused(
+        worker.publishes(&assignment.attempt, &contradiction).await,
+        Code::InvalidArgument,
+        "result_wrong",
+    );
+    assert!(said.contains("outcome"), "{said}");
+    server
+        .running
+        .app
+        .catalog
+        .advance(std::time::Duration::from_secs(700));
+    let assignment = worker.leases().await;
+    let none = worker.finds_nothing(&assignment.attempt, &report(10)).await;
+    refused(none, Code::InvalidArgument, "result_wrong");
+    let masks = engineer.get("/v1/sites/osaka/masks").await.good().json();
+    assert_eq!(masks["items"], json!([]));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_without_improvement_ends_with_its_report_and_no_mask() {
+    let server = Server::with_base(Sqlite).await;
+    let worker = Worker::of(&server, "one").await;
+    let (engineer, job) = job(&server, "osaka").await;
+    let attempt = worker.leases().await.attempt;
+    let reply = worker.finds_nothing(&attempt, &report(0)).await.unwrap();
+    assert_eq!(
+        (reply.mask_version, reply.verdict.as_str()),
+        (0, "no improvement")
+    );
+    assert_eq!(
+        worker.finds_nothing(&attempt, &report(0)).await.unwrap(),
+        reply,
+        "asked again"
+    );
+    let shown = engineer.get(&format!("/v1/jobs/{job}")).await.good().json();
+    assert_eq!(shown["outcome"]["kind"], "no-improvement");
+    let told = engineer.get(&format!("/v1/jobs/{job}/report")).await.good();
+    assert_eq!(told.body.as_ref(), report(0));
+    server.stop().await;
+}

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Map, Value};
+
 use super::Rejection;
 use crate::domain::Digest;
 use crate::domain::image::Caption;
@@ -32,7 +34,10 @@ pub(super) fn caption(bytes: &[u8]) -> Result<Caption, Rejection> {
     if bytes.len() > MOST {
         return Err(Rejection::Caption(format!("it has more than {MOST} bytes")));
     }
-    serde_json::from_slice(bytes)
+    // By way of an object: serde would take a list for the fields in their order.
+    let object: Result<Map<String, Value>, _> = serde_json::from_slice(bytes);
+    object
+        .and_then(|object| serde_json::from_value(Value::Object(object)))
         .map_err(|error| Rejection::Caption(error.to_string().chars().take(160).collect()))
 }
 

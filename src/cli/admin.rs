@@ -45,7 +45,8 @@ enum TokenCommand {
     /// Revoke a token
     Revoke {
         /// The token's identifier
-        token: TokenId,
+        #[arg(value_name = "TOKEN")]
+        id: TokenId,
     },
 }
 
@@ -107,10 +108,10 @@ pub async fn run(args: AdminArgs) -> Result<(), CommandError> {
             let tokens = connect()?.all_tokens().await?;
             remote.answer(&tokens, || list_tokens(&tokens));
         }
-        AdminCommand::Token(TokenCommand::Revoke { token }) => {
-            connect()?.revoke_token(token).await?;
-            remote.answer(&serde_json::json!({ "revoked": token }), || {
-                printer::line(&format!("token {token} is revoked"));
+        AdminCommand::Token(TokenCommand::Revoke { id }) => {
+            connect()?.revoke_token(id).await?;
+            remote.answer(&serde_json::json!({ "revoked": id }), || {
+                printer::line(&format!("token {id} is revoked"));
             });
         }
         AdminCommand::Workers => {

@@ -151,8 +151,18 @@ pub fn run(args: &RunArgs) -> Result<(), RunError> {
         Some(token) => token.clone(),
         None => return Err(RunError::NoToken),
     };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(RunError::Start)?;
+    let connection = {
+        // Even a connection that is made later belongs to a runtime.
+        let _inside = runtime.enter();
+        Connection::new(&args.server, &token, args.ca.as_deref())?
+    };
     let worker = Worker {
-        connection: Connection::new(&args.server, &token, args.ca.as_deref())?,
+        connection,
         cache: Cache::open(&args.cache, args.cache_size.saturating_mul(1_000_000_000))?,
         device: args.device,
         threads: args.threads,
@@ -166,11 +176,6 @@ pub fn run(args: &RunArgs) -> Result<(), RunError> {
         device,
         memory_bytes,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(RunError::Start)?;
     let ended = runtime.block_on(async {
         let _signals = AbortOnDropHandle::new(tokio::spawn(signals(shutdown.clone())));
         let _leaving = AbortOnDropHandle::new(tokio::spawn(leave_in_time(shutdown)));

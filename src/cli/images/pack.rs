@@ -146,7 +146,8 @@ async fn packed(entry: Entry) -> io::Result<Bytes> {
         append(&mut builder, &format!("{}.json", entry.name), sidecar).await?;
     }
     append(&mut builder, &entry.name, &entry.path).await?;
-    Ok(builder.into_inner().await?.into())
+    // Not `into_inner`, which would end the tar after each file.
+    Ok(std::mem::take(builder.get_mut()).into())
 }
 
 async fn append(builder: &mut Builder<Vec<u8>>, name: &str, path: &Path) -> io::Result<()> {
@@ -213,12 +214,15 @@ mod tests {
         let path = folder.path().join(&name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "pixels").unwrap();
+        fs::write(folder.path().join("z.png"), "more").unwrap();
         let chunks: Vec<_> = tar(entries(folder.path()).unwrap()).collect().await;
         let bytes: Vec<u8> = chunks.into_iter().flat_map(Result::unwrap).collect();
         let mut archive = tokio_tar::Archive::new(bytes.as_slice());
         let mut read = archive.entries().unwrap();
         let first = read.next().await.unwrap().unwrap();
         assert_eq!(first.path().unwrap().to_string_lossy(), name);
+        let second = read.next().await.expect("one file does not end the tar").unwrap();
+        assert_eq!(second.path().unwrap().to_string_lossy(), "z.png");
         assert!(read.next().await.is_none());
     }
 }

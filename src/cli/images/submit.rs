@@ -1,6 +1,6 @@
 //! Sends pictures in requests that are small enough to be sent again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -100,7 +100,7 @@ async fn again_and_again(
     loop {
         let (answered, error) = once(client, site, part, &known, bar).await;
         let all = |known: BTreeMap<String, Received>, answered: Vec<Received>| {
-            let told: std::collections::BTreeSet<_> = answered.iter().map(|file| file.name.clone()).collect();
+            let told: BTreeSet<_> = answered.iter().map(|file| file.name.clone()).collect();
             let before = known.into_values().filter(|file| !told.contains(&file.name));
             before.chain(answered).collect::<Vec<_>>()
         };
@@ -144,7 +144,25 @@ async fn once(
         }
     })
     .await;
+    if let (Part::Files(files), Ok(())) = (part, &error) {
+        answered.extend(unanswered(files, &answered));
+    }
     (answered, error.err().map(CommandError::from))
+}
+
+/// The files of which the server said nothing: never to be taken for received.
+fn unanswered(files: &[pack::Entry], answered: &[Received]) -> Vec<Received> {
+    let told: BTreeSet<&str> = answered.iter().map(|file| file.name.as_str()).collect();
+    let silent = files.iter().filter(|entry| !told.contains(entry.name.as_str()));
+    silent
+        .map(|entry| Received {
+            name: entry.name.clone(),
+            fate: Fate::Rejected,
+            digest: None,
+            code: Some("not_answered".to_owned()),
+            detail: Some("the server said nothing of it; submit it again".to_owned()),
+        })
+        .collect()
 }
 
 async fn hear(

@@ -151,6 +151,13 @@ pub fn run(args: &RunArgs) -> Result<(), RunError> {
         Some(token) => token.clone(),
         None => return Err(RunError::NoToken),
     };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(RunError::Start)?;
+    // A connection begins with a task, which needs to know where to run.
+    let _context = runtime.enter();
     let worker = Worker {
         connection: Connection::new(&args.server, &token, args.ca.as_deref())?,
         cache: Cache::open(&args.cache, args.cache_size.saturating_mul(1_000_000_000))?,
@@ -166,11 +173,6 @@ pub fn run(args: &RunArgs) -> Result<(), RunError> {
         device,
         memory_bytes,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(RunError::Start)?;
     let ended = runtime.block_on(async {
         let _signals = AbortOnDropHandle::new(tokio::spawn(signals(shutdown.clone())));
         let _leaving = AbortOnDropHandle::new(tokio::spawn(leave_in_time(shutdown)));

@@ -156,8 +156,8 @@ pub fn run(args: &RunArgs) -> Result<(), RunError> {
         .enable_all()
         .build()
         .map_err(RunError::Start)?;
-    // A connection begins with a task, which needs to know where to run.
-    let _context = runtime.enter();
+    // A channel that connects when it is needed spawns its task at once.
+    let entered = runtime.enter();
     let worker = Worker {
         connection: Connection::new(&args.server, &token, args.ca.as_deref())?,
         cache: Cache::open(&args.cache, args.cache_size.saturating_mul(1_000_000_000))?,
@@ -173,6 +173,7 @@ pub fn run(args: &RunArgs) -> Result<(), RunError> {
         device,
         memory_bytes,
     };
+    drop(entered);
     let ended = runtime.block_on(async {
         let _signals = AbortOnDropHandle::new(tokio::spawn(signals(shutdown.clone())));
         let _leaving = AbortOnDropHandle::new(tokio::spawn(leave_in_time(shutdown)));

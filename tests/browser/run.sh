@@ -6,7 +6,7 @@ tests=$(cd "$(dirname "$0")" && pwd)
 
 # What the test runner's options and the driver need.
 can_run() {
-    "$here/tools.sh" browser && node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 18)' \
+    "$here/tools.sh" browser && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' \
         || { say "Chromium, npm and Node 18 or newer are needed."; return 1; }
 }
 

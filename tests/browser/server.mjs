@@ -1,7 +1,7 @@
 // The real `katagami serve` on a folder of its own, with a factory that has real photographs.
 
 import { spawn, execFile } from 'node:child_process';
-import { mkdtemp, mkdir, readFile, rm, symlink } from 'node:fs/promises';
+import { copyFile, mkdtemp, mkdir, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -92,14 +92,14 @@ export class Server {
     const cells = (await readFile(path.join(photographs, 'elpv/labels.csv'), 'utf8')).split('\n')
       .map((line) => line.trim().split(/\s+/)).filter((cell) => cell[2] === 'poly');
     const folder = path.join(this.folder, `submitted-${site}`);
-    const link = async (into, [file]) => {
+    const put = async (into, [file]) => {
       await mkdir(path.join(folder, into), { recursive: true });
-      await symlink(path.join(photographs, 'elpv', file), path.join(folder, into, path.basename(file)));
+      await copyFile(path.join(photographs, 'elpv', file), path.join(folder, into, path.basename(file)));
     };
-    for (const cell of cells.slice(0, images)) await link('images', cell);
+    for (const cell of cells.slice(0, images)) await put('images', cell);
     for (const [defective, kind] of [[false, 'functional'], [true, 'defective']]) {
       const judged = cells.slice(images).filter((cell) => (Number(cell[1]) >= 0.5) === defective).slice(0, 2 * labelled);
-      for (const [index, cell] of judged.entries()) await link(`labelled/${index % 2 ? 'test' : 'validation'}/${kind}`, cell);
+      for (const [index, cell] of judged.entries()) await put(`labelled/${index % 2 ? 'test' : 'validation'}/${kind}`, cell);
     }
     await this.api('POST', 'sites', { name: site, title });
     await this.katagami('images', 'submit', site, path.join(folder, 'images'));

@@ -20,7 +20,7 @@ use super::{JSON_BYTES, error};
 use crate::catalog::CatalogError;
 use crate::catalog::idempotency::{self, Seen};
 use crate::domain::{Digest, Digester, TokenId};
-use crate::wire::problem;
+use crate::wire::problem::ProblemDocument;
 
 /// The header with the key.
 pub const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -175,13 +175,13 @@ fn replay(status: u16, answer: String) -> Response {
         .into_response();
     }
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    let media_type = match status.is_success() {
-        true => "application/json",
-        false => problem::MEDIA_TYPE,
-    };
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
-        (REPLAYED, HeaderValue::from_static("true")),
-    ];
-    (status, headers, answer).into_response()
+    let replayed = [(REPLAYED, HeaderValue::from_static("true"))];
+    // A problem goes the way of all problems, and gets this request's identifier.
+    match serde_json::from_str::<ProblemDocument>(&answer) {
+        Ok(document) if !status.is_success() => (replayed, error::rendered(status, document)).into_response(),
+        _ => {
+            let media_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            (status, replayed, media_type, answer).into_response()
+        }
+    }
 }

@@ -88,7 +88,8 @@ pub async fn store(
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     caller.may_anywhere(Action::Work)?;
-    attempts::must_hold(&mut app.catalog.read().await?, attempt).await?;
+    // It locks, which a transaction that only reads may not.
+    attempts::must_hold(&mut app.catalog.begin().await?, attempt).await?;
     let stream = in_time(body.into_data_stream(), app.config.server.idle_timeout);
     let spooled = app.blobs.spool(stream, LARGEST).await?;
     if spooled.digest() != digest {

@@ -12,10 +12,10 @@ use crate::scheduler;
 /// How often pointers and tokens are looked at even if nothing woke anybody.
 const LOOK: Duration = Duration::from_secs(5);
 /// How often blobs are collected and old entries swept.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_mins(1);
 /// How far before the last look the tokens that ended are looked for: longer
 /// than any transaction that ends one takes to commit.
-const MARGIN: Duration = Duration::from_secs(120);
+const MARGIN: Duration = Duration::from_mins(2);
 
 /// Loads what is kept in memory and starts the loops, which end at shutdown.
 pub async fn spawn(app: &App) -> Result<(), CatalogError> {

@@ -38,7 +38,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 "send JSON with `Content-Type: application/json`",
             ));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| unread(&rejection))?;
         let value = serde_json::from_slice(&bytes).map_err(|error| {
             ApiError::invalid("json_invalid", format!("the body is not as expected: {error}"))
         })?;
@@ -53,7 +55,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
 }
 
 /// Why a body could not be read.
-fn unread(rejection: BytesRejection) -> ApiError {
+fn unread(rejection: &BytesRejection) -> ApiError {
     match rejection {
         BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,

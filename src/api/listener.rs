@@ -48,17 +48,14 @@ impl Listener {
     /// Serves `router` until `handle` ends it.
     pub async fn serve(self, router: Router, handle: Handle<SocketAddr>) -> std::io::Result<()> {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        match self.tls {
-            Some(tls) => {
-                let mut server = axum_server::from_tcp_rustls(self.socket, tls)?.handle(handle);
-                server.http_builder().http1().header_read_timeout(HEAD);
-                server.first_request_timeout(HEAD).serve(service).await
-            }
-            None => {
-                let mut server = axum_server::from_tcp(self.socket)?.handle(handle);
-                server.http_builder().http1().header_read_timeout(HEAD);
-                server.first_request_timeout(HEAD).serve(service).await
-            }
+        if let Some(tls) = self.tls {
+            let mut server = axum_server::from_tcp_rustls(self.socket, tls)?.handle(handle);
+            server.http_builder().http1().header_read_timeout(HEAD);
+            server.first_request_timeout(HEAD).serve(service).await
+        } else {
+            let mut server = axum_server::from_tcp(self.socket)?.handle(handle);
+            server.http_builder().http1().header_read_timeout(HEAD);
+            server.first_request_timeout(HEAD).serve(service).await
         }
     }
 }

@@ -171,9 +171,10 @@ async fn start(
                 return Ok(Start::Base);
             };
             let mask = masks::needed(tx, site, version).await?;
-            Ok(match mask.base == active {
-                true => Start::Mask(version),
-                false => Start::Base,
+            Ok(if mask.base == active {
+                Start::Mask(version)
+            } else {
+                Start::Base
             })
         }
     }

@@ -241,10 +241,7 @@ pub fn measure(bytes: &[u8], limits: &DecodeLimits) -> Result<Measured, PictureE
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     let colour = decoder.color_type();
-    let flattened = match is_plain(colour) {
-        true => 3,
-        false => 8 + 3,
-    };
+    let flattened = if is_plain(colour) { 3 } else { 8 + 3 };
     // A decoder keeps a copy of a JPEG's file, and its coefficients if it is progressive.
     let native = decoder.total_bytes();
     Ok(Measured {

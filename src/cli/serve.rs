@@ -1,7 +1,7 @@
 //! `katagami serve`: the server, in the foreground.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -66,13 +66,13 @@ impl Settings {
     /// The sources that these arguments and the process name.
     pub fn sources(&self) -> Sources {
         let mut sources = Sources::of_process(self.config.clone());
-        sources.argument("storage.data", self.data.as_ref().map(text));
+        sources.argument("storage.data", self.data.as_deref().map(text));
         sources.argument("storage.database-url", self.database_url.clone());
         sources
     }
 }
 
-fn text(path: &PathBuf) -> String {
+fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
@@ -80,11 +80,11 @@ impl ServeArgs {
     fn load(&self) -> Result<Loaded, ConfigError> {
         let mut sources = self.settings.sources();
         sources.argument("server.listen", self.listen.map(|addr| addr.to_string()));
-        sources.argument("server.tls-cert", self.tls_cert.as_ref().map(text));
-        sources.argument("server.tls-key", self.tls_key.as_ref().map(text));
+        sources.argument("server.tls-cert", self.tls_cert.as_deref().map(text));
+        sources.argument("server.tls-key", self.tls_key.as_deref().map(text));
         sources.argument("server.behind-proxy", self.behind_proxy.then_some(true));
         sources.argument("storage.blobs", self.blobs.clone());
-        sources.argument("storage.bases", self.bases.as_ref().map(text));
+        sources.argument("storage.bases", self.bases.as_deref().map(text));
         sources.argument("storage.base", self.base.clone());
         sources.argument("workers.count", self.workers);
         sources.argument("workers.device", self.device.clone());

@@ -29,7 +29,7 @@ pub struct SchedulerConfig {
 impl Default for SchedulerConfig {
     fn default() -> Self {
         Self {
-            lease: Duration::from_secs(60),
+            lease: Duration::from_mins(1),
             max_attempts: NonZeroU32::MIN.saturating_add(2),
             reap_every: Duration::from_secs(5),
         }

@@ -49,7 +49,7 @@ impl Default for ServerConfig {
             tls_key: None,
             behind_proxy: false,
             concurrent_requests: 1024,
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(1),
             shutdown_grace: Duration::from_secs(30),
         }
     }

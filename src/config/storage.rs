@@ -50,9 +50,9 @@ impl Default for StorageConfig {
             blobs: None,
             bases: bases.unwrap_or_else(|| default_data().join("bases")),
             base: None,
-            blob_grace: Duration::from_secs(3600),
-            event_retention: Duration::from_secs(7 * 24 * 3600),
-            idempotency_retention: Duration::from_secs(24 * 3600),
+            blob_grace: Duration::from_hours(1),
+            event_retention: Duration::from_hours(168),
+            idempotency_retention: Duration::from_hours(24),
         }
     }
 }

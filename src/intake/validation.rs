@@ -151,9 +151,10 @@ fn common_folder(candidates: &[Candidate], csv: Option<&str>) -> usize {
     let deeper = candidates
         .iter()
         .all(|candidate| candidate.name.matches('/').count() >= 2);
-    match shared && deeper && Split::of_word(&first).is_none() {
-        true => first.len() + 1,
-        false => 0,
+    if shared && deeper && Split::of_word(&first).is_none() {
+        first.len() + 1
+    } else {
+        0
     }
 }
 
@@ -234,9 +235,12 @@ fn label(
             Some(labels) => labels.remove(&path).ok_or(Rejection::NoClass),
             None => label_of_path(&path),
         };
-        let found = found.and_then(|label| match usable(&label.class) {
-            true => Ok(label),
-            false => Err(Rejection::ClassName),
+        let found = found.and_then(|label| {
+            if usable(&label.class) {
+                Ok(label)
+            } else {
+                Err(Rejection::ClassName)
+            }
         });
         let label = match found {
             Ok(label) => label,

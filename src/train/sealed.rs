@@ -25,7 +25,7 @@ pub(super) fn open(magic: [u8; 8], sealed: &[u8]) -> Option<Reader<'_>> {
 /// Takes fields from the front; none where there is too little left.
 pub(super) struct Reader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (field, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;

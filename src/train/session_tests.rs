@@ -80,7 +80,7 @@ impl Bench {
     }
 }
 
-const NEVER: Duration = Duration::from_secs(3600);
+const NEVER: Duration = Duration::from_hours(1);
 
 fn in_one_go(training: &Training) -> Outcome {
     train(training, None, NEVER, &mut |_| Order::Continue).unwrap()

@@ -143,9 +143,11 @@ impl AttemptError {
     /// input is wrong, or where the same arithmetic would fail again.
     pub fn may_pass_again(&self) -> bool {
         match self {
-            Self::Train(TrainError::Diverged { .. }) => false,
+            Self::Train(TrainError::Diverged { .. })
+            | Self::Mask(_)
+            | Self::Evaluate(_)
+            | Self::Report(_) => false,
             Self::Train(error) => matches!(error.kind(), ErrorKind::Internal | ErrorKind::Unavailable),
-            Self::Mask(_) | Self::Evaluate(_) | Self::Report(_) => false,
         }
     }
 }
@@ -369,7 +371,7 @@ fn figures(input: &AttemptInput, outcome: &Outcome) -> TrainingFigures {
         step: step as u64 + 1,
         loss: *loss,
     };
-    let shown = |step: &usize| (step + 1) % every == 0 || step + 1 == losses.len();
+    let shown = |step: &usize| (step + 1).is_multiple_of(every) || step + 1 == losses.len();
     let density = mask.tensors.iter().map(|(index, bits)| LayerDensity {
         tensor: input.base.architecture.tensors[*index].name.clone(),
         weights: bits.len() as u64,

@@ -122,8 +122,7 @@ pub enum RunError {
 impl Problem for RunError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Protocol(error) => error.kind(),
-            Self::Fetch(FetchError::Protocol(error)) => error.kind(),
+            Self::Protocol(error) | Self::Fetch(FetchError::Protocol(error)) => error.kind(),
             Self::Fetch(FetchError::Cache { .. }) | Self::NoToken => ErrorKind::Invalid,
             Self::Train(error) => error.kind(),
             Self::Start(_) => ErrorKind::Internal,
@@ -132,8 +131,7 @@ impl Problem for RunError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Protocol(error) => error.code(),
-            Self::Fetch(FetchError::Protocol(error)) => error.code(),
+            Self::Protocol(error) | Self::Fetch(FetchError::Protocol(error)) => error.code(),
             Self::Fetch(FetchError::Cache { .. }) => "cache_unusable",
             Self::Train(error) => error.code(),
             Self::NoToken => "token_missing",

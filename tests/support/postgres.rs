@@ -117,6 +117,7 @@ impl Server {
             read -r _; kill -INT "$server"; wait "$server"; rm -rf "$folder""#;
         let server = as_user(user.as_deref(), &bin.join("postgres"));
         let log = fs::File::create(folder.join("log")).expect("the folder is ours");
+        #[expect(clippy::zombie_processes, reason = "it outlives the tests: the pipe ends it")]
         let mut child = Command::new("sh")
             .args(["-c", guard, "sh"])
             .arg(&folder)

@@ -179,7 +179,7 @@ impl Server {
             .begin()
             .await
             .expect("the catalog is there");
-        let leased = jobs::lease(&mut tx, &card, Duration::from_secs(600)).await;
+        let leased = jobs::lease(&mut tx, &card, Duration::from_mins(10)).await;
         tx.commit().await.expect("the catalog is there");
         leased.expect("leasing works").expect("a job waits").attempt
     }

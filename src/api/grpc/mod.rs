@@ -40,7 +40,7 @@ struct Service {
 
 impl Service {
     /// The message, if it comes from a worker.
-    async fn from_worker<T>(&self, request: Request<T>) -> Result<T, ApiError> {
+    async fn of_worker<T>(&self, request: Request<T>) -> Result<T, ApiError> {
         let (metadata, _, message) = request.into_parts();
         let caller = authenticate(&self.app, &metadata.into_headers()).await?;
         caller.may_anywhere(Action::Work)?;
@@ -81,7 +81,7 @@ impl Workers for Service {
         &self,
         request: Request<proto::LeaseRequest>,
     ) -> Result<Response<proto::LeaseReply>, Status> {
-        let message = self.from_worker(request).await?;
+        let message = self.of_worker(request).await?;
         let patience = Duration::from_secs(u64::from(message.wait_seconds)).min(LONGEST_WAIT);
         let leased = self.leased(messages::card(message)?, patience).await?;
         if leased.is_some() {
@@ -96,7 +96,7 @@ impl Workers for Service {
         &self,
         request: Request<proto::HeartbeatRequest>,
     ) -> Result<Response<proto::HeartbeatReply>, Status> {
-        let message = self.from_worker(request).await?;
+        let message = self.of_worker(request).await?;
         let attempt = messages::attempt(&message.attempt)?;
         let progress = messages::progress(message.progress)?;
         let losses = messages::losses(&message.losses);
@@ -118,7 +118,7 @@ impl Workers for Service {
         &self,
         request: Request<proto::CheckpointRequest>,
     ) -> Result<Response<proto::CheckpointReply>, Status> {
-        let message = self.from_worker(request).await?;
+        let message = self.of_worker(request).await?;
         let attempt = messages::attempt(&message.attempt)?;
         let digest = messages::stored(message.checkpoint.as_ref())?;
         let kept = async {
@@ -137,7 +137,7 @@ impl Workers for Service {
         &self,
         request: Request<proto::PublishRequest>,
     ) -> Result<Response<proto::PublishReply>, Status> {
-        let message = self.from_worker(request).await?;
+        let message = self.of_worker(request).await?;
         let attempt = messages::attempt(&message.attempt)?;
         let result = messages::result(&message)?;
         let reply = publish::publish(&self.app, attempt, &result).await?;
@@ -149,7 +149,7 @@ impl Workers for Service {
         &self,
         request: Request<proto::AbandonRequest>,
     ) -> Result<Response<proto::AbandonReply>, Status> {
-        let message = self.from_worker(request).await?;
+        let message = self.of_worker(request).await?;
         let attempt = messages::attempt(&message.attempt)?;
         let why = messages::abandoned(message);
         let abandoned = async {

@@ -215,14 +215,17 @@ fn compared(
     report: &Report,
     artefact: Option<&Artefact>,
 ) -> Result<(), WrongResult> {
-    let same = |part, what, expected: String, given: String| match expected == given {
-        true => Ok(()),
-        false => Err(WrongResult::Other {
-            part,
-            what,
-            expected,
-            given,
-        }),
+    let same = |part, what, expected: String, given: String| {
+        if expected == given {
+            Ok(())
+        } else {
+            Err(WrongResult::Other {
+                part,
+                what,
+                expected,
+                given,
+            })
+        }
     };
     same(
         "report",

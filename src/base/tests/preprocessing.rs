@@ -1,5 +1,7 @@
 //! Pictures of every kind become sensible input, and none makes the decoder panic.
 
+use std::fmt::Write as _;
+
 use image::{ImageBuffer, ImageFormat, Luma, Rgb, Rgba};
 use proptest::prelude::*;
 
@@ -203,9 +205,9 @@ fn cmyk_jpeg(pixel: [u8; 4]) -> Vec<u8> {
             level
         };
         let code = format!("{code:08b}");
-        bits += &format!("{category:04b}{}0", &code[8 - category..]);
+        write!(bits, "{category:04b}{}0", &code[8 - category..]).unwrap();
     }
-    while bits.len() % 8 != 0 {
+    while !bits.len().is_multiple_of(8) {
         bits.push('1');
     }
     for at in (0..bits.len()).step_by(8) {

@@ -25,10 +25,7 @@ pub struct Photograph {
 impl Photograph {
     /// The name of its class.
     pub const fn class(&self) -> &'static str {
-        match self.defective {
-            true => "defective",
-            false => "functional",
-        }
+        if self.defective { "defective" } else { "functional" }
     }
 }
 

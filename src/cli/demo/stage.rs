@@ -101,7 +101,7 @@ impl Stage {
 
 fn config(folder: &Path) -> Config {
     let mut config = Config::default();
-    config.storage.data = folder.to_owned();
+    folder.clone_into(&mut config.storage.data);
     config.storage.bases = folder.join("bases");
     // Any free port: the demo may run beside a server.
     config.server.listen.set_port(0);

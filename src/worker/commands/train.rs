@@ -85,7 +85,7 @@ pub fn train(args: &TrainArgs) -> Result<(), WorkerCommandError> {
     let input = input(args)?;
     let device = args.model.open()?;
     let began = Instant::now();
-    let mut events = Bar::new(args.checkpoint.clone());
+    let mut events = Shown::new(args.checkpoint.clone());
     let outcome = perform(&input, device, &mut events);
     events.bar.finish_and_clear();
     let seconds = began.elapsed().as_secs_f64();
@@ -221,13 +221,13 @@ fn print(
 }
 
 /// A progress bar, and a file for the newest checkpoint.
-struct Bar {
+struct Shown {
     bar: ProgressBar,
     phase: Phase,
     checkpoint: Option<PathBuf>,
 }
 
-impl Bar {
+impl Shown {
     fn new(checkpoint: Option<PathBuf>) -> Self {
         let style = "{prefix} {bar:30} {pos}/{len}{msg}, {eta} left";
         let style = ProgressStyle::with_template(style).expect("the template is a constant");
@@ -240,7 +240,7 @@ impl Bar {
     }
 }
 
-impl AttemptEvents for Bar {
+impl AttemptEvents for Shown {
     fn progress(&mut self, progress: Progress) -> Order {
         if progress.phase != self.phase {
             self.phase = progress.phase;

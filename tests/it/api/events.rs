@@ -50,7 +50,7 @@ impl Reading {
                 assert_eq!(field("event:").as_deref(), event["kind"].as_str());
                 return Some(event);
             }
-            let piece = tokio::time::timeout(Duration::from_secs(60), self.response.chunk()).await;
+            let piece = tokio::time::timeout(Duration::from_mins(1), self.response.chunk()).await;
             match piece.expect("something happens within a minute") {
                 Ok(Some(piece)) => self
                     .text
@@ -102,7 +102,7 @@ async fn a_shutdown_ends_open_streams() {
         "site-changed"
     );
     // Would wait for the grace period and more if the stream stayed open.
-    tokio::time::timeout(Duration::from_secs(60), server.stop())
+    tokio::time::timeout(Duration::from_mins(1), server.stop())
         .await
         .expect("the server ends");
     assert!(reading.next().await.is_none());

@@ -2,6 +2,7 @@
 //! port, and personas that speak to it.
 
 mod access;
+mod buckets;
 mod channels;
 mod downloads;
 mod events;

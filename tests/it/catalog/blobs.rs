@@ -9,7 +9,7 @@ use rstest::rstest;
 use super::world::{BY, LEASE, SECOND, World, refused};
 use crate::backend::Backend::{self, Postgres, Sqlite};
 
-const GRACE: Duration = Duration::from_secs(3600);
+const GRACE: Duration = Duration::from_hours(1);
 
 async fn collectable(world: &World) -> Vec<Digest> {
     let mut tx = world.begin().await;

@@ -48,7 +48,7 @@ async fn a_token_is_known_until_it_expires_or_is_revoked(#[values(Sqlite, Postgr
         .now()
         .await
         .unwrap()
-        .after(Duration::from_secs(60));
+        .after(Duration::from_mins(1));
     assert!(
         !tokens::exists(&mut world.read().await, Role::Admin)
             .await

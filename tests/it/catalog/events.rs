@@ -46,7 +46,7 @@ async fn a_commit_wakes_those_who_watch_and_a_rollback_does_not(
             .is_empty()
     );
 
-    world.catalog.advance(Duration::from_secs(8 * 24 * 3600));
+    world.catalog.advance(Duration::from_hours(192));
     scheduler::sweep_once(&world.catalog).await.unwrap();
     assert!(
         events::after(&mut world.read().await, 0, None, 10)

@@ -206,7 +206,7 @@ async fn a_heartbeat_keeps_the_lease(#[values(Sqlite, Postgres)] backend: Backen
     world.job(&site).await;
     let attempt = world.leases("one").await.unwrap().attempt;
     for _ in 0..3 {
-        world.catalog.advance(LEASE - SECOND);
+        world.catalog.advance(LEASE.checked_sub(SECOND).unwrap());
         assert_eq!(beats(&world, attempt, &[], &[]).await, Order::Continue);
         assert_eq!(scheduler::reap_once(&world.catalog).await.unwrap(), 0);
     }
@@ -468,7 +468,7 @@ async fn a_waiting_worker_gets_the_job_that_comes(#[values(Sqlite, Postgres)] ba
     let site = world.site("osaka").await;
     let stop = CancellationToken::new();
     let card = worker_card("patient");
-    let waiting = scheduler::lease(&world.catalog, &card, LEASE, Duration::from_secs(60), &stop);
+    let waiting = scheduler::lease(&world.catalog, &card, LEASE, Duration::from_mins(1), &stop);
     let (leased, job) = tokio::join!(waiting, world.job(&site));
     assert_eq!(leased.unwrap().expect("it came").attempt.job, job.id);
 }
@@ -479,8 +479,8 @@ async fn a_waiting_worker_is_let_go_when_the_server_stops(#[values(Sqlite, Postg
     let world = World::new(backend).await;
     let stop = CancellationToken::new();
     let card = worker_card("patient");
-    let waiting = scheduler::lease(&world.catalog, &card, LEASE, Duration::from_secs(600), &stop);
-    let reaping = scheduler::run(&world.catalog, Duration::from_secs(600), &stop);
+    let waiting = scheduler::lease(&world.catalog, &card, LEASE, Duration::from_mins(10), &stop);
+    let reaping = scheduler::run(&world.catalog, Duration::from_mins(10), &stop);
     let (leased, (), ()) = tokio::join!(waiting, reaping, async { stop.cancel() });
     assert!(leased.unwrap().is_none());
 }

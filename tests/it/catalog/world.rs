@@ -25,7 +25,7 @@ use crate::backend::{Backend, Database};
 /// Who does it all.
 pub const BY: &str = "the test (admin)";
 /// How long a lease is.
-pub const LEASE: Duration = Duration::from_secs(60);
+pub const LEASE: Duration = Duration::from_mins(1);
 /// A little more than nothing.
 pub const SECOND: Duration = Duration::from_secs(1);
 

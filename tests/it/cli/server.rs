@@ -53,7 +53,7 @@ impl Server {
             .save(&base, manifest)
             .unwrap();
         let mut config = Config::default();
-        config.storage.data = folder.path().to_owned();
+        folder.path().clone_into(&mut config.storage.data);
         config.storage.bases = folder.path().join("bases");
         config.server.listen.set_port(0);
         config.server.shutdown_grace = Duration::ZERO;
@@ -117,7 +117,7 @@ impl Server {
                 memory_bytes: 0,
                 version: "test".to_owned(),
             };
-            let assignment = leases::lease(&mut tx, &card, Duration::from_secs(60)).await;
+            let assignment = leases::lease(&mut tx, &card, Duration::from_mins(1)).await;
             let attempt = assignment.unwrap().expect("a job is queued").attempt;
             tx.commit().await.unwrap();
             let mut digests = Vec::new();

@@ -38,7 +38,12 @@ fn cut_at_every_step(releases: Option<u32>, prepare: impl Fn(&Device)) -> u32 {
             .into_iter()
             .chain(names(&device.dir().join("incoming")));
         let left: Vec<_> = left
-            .filter(|name| name.starts_with(".tmp") || name.ends_with(".part"))
+            .filter(|name| {
+                name.starts_with(".tmp")
+                    || std::path::Path::new(name)
+                        .extension()
+                        .is_some_and(|end| end == "part")
+            })
             .collect();
         assert!(left.is_empty(), "cut at {step} left {left:?}");
         if releases == Some(2) {

@@ -11,7 +11,7 @@ use super::world::{World, png, tar, told};
 use crate::backend::Backend::{self, Postgres, Sqlite};
 use crate::store::Store::{self, Folder, S3};
 
-const GRACE: Duration = Duration::from_secs(3600);
+const GRACE: Duration = Duration::from_hours(1);
 
 #[rstest]
 #[tokio::test]

@@ -68,7 +68,7 @@ fn drawn(points: &'static [(&'static str, u64)]) -> impl Iterator<Item = (&'stat
 
 #[tokio::test]
 async fn a_worker_may_die_anywhere() {
-    let mut world = World::new().await;
+    let world = World::new().await;
     world.undisturbed().await;
     for (point, number) in drawn(OF_A_WORKER) {
         let aim = format!("{point}:{number}");

@@ -28,7 +28,7 @@ use crate::support::generated_base;
 /// Images of the site.
 pub const IMAGES: u64 = 12;
 /// How long anything may take before the test gives up: a machine under load is slow.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 /// How often processes are asked for what is awaited.
 const LOOK: Duration = Duration::from_millis(50);
 /// SIGABRT: how a process dies at its point.

@@ -31,12 +31,13 @@ pub async fn list(
 /// A name that people can read in the audit trail.
 pub(super) fn check_name(name: &str) -> Result<(), ApiError> {
     let usable = (1..=128).contains(&name.len()) && !name.chars().any(char::is_control);
-    match usable && name.trim() == name {
-        true => Ok(()),
-        false => Err(ApiError::invalid(
+    if usable && name.trim() == name {
+        Ok(())
+    } else {
+        Err(ApiError::invalid(
             "name_invalid",
             "a name has 1 to 128 bytes, no control codes, and no space at its ends",
-        )),
+        ))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::wire::v1::page::Page;
 use crate::wire::v1::workers::Worker;
 
 /// How long a silent worker is listed.
-const LATELY: Duration = Duration::from_secs(600);
+const LATELY: Duration = Duration::from_mins(10);
 /// Most bytes of one blob of an attempt: checkpoints of large networks.
 const LARGEST: u64 = 4 << 30;
 
@@ -55,9 +55,10 @@ pub async fn fetch(
     caller.may_anywhere(Action::Work)?;
     let mut tx = app.catalog.read().await?;
     let needed = attempts::may_read(&mut tx, attempt, &digest).await?;
-    let bytes = match needed {
-        true => blobs::exists(&mut tx, &digest).await?,
-        false => None,
+    let bytes = if needed {
+        blobs::exists(&mut tx, &digest).await?
+    } else {
+        None
     };
     drop(tx);
     let offer = Offer {

@@ -9,7 +9,7 @@ katagami=${CARGO_TARGET_DIR:-target}/release/katagami
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-"$katagami" demo --once --quick --demo-data "$data" --data "$work/server" --json "$work/out.json"
+"$katagami" demo --once --quick --data "$data" --dir "$work/demo" --json "$work/out.json"
 read -r model digest < <(python3 -c 'import json, sys
 site = json.load(open(sys.argv[1]))["sites"][0]
 print(site["edge_model"], site["weights_digest_edge"])' "$work/out.json")

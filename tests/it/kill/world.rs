@@ -1,6 +1,8 @@
 //! A server and workers as processes of their own.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -19,8 +21,8 @@ use katagami::wire::v1::jobs::{JobQuery, NewJob, Outcome, Start};
 use katagami::wire::v1::masks::Mask;
 use katagami::wire::v1::sites::NewSite;
 use katagami::wire::v1::tokens::NewToken;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
 
 use crate::server::picture;
 use crate::support::generated_base;
@@ -66,7 +68,7 @@ pub struct World {
 /// A worker's process; it ends when its standard input is closed.
 pub struct Worker {
     child: Child,
-    pipe: ChildStdin,
+    pipe: File,
 }
 
 impl Worker {
@@ -216,10 +218,11 @@ impl World {
             .stderr(log(self.folder.path(), "worker.log"))
             .kill_on_drop(true);
         let mut child = command.spawn().unwrap();
-        let mut pipe = child.stdin.take().unwrap();
+        // Tokio's end of the pipe cannot be written to while its runtime waits here.
+        let mut pipe = File::from(child.stdin.take().unwrap().into_owned_fd().unwrap());
         let token = format!("{}\n", self.token);
         // A pipe holds a line without anybody reading it.
-        futures::executor::block_on(pipe.write_all(token.as_bytes())).unwrap();
+        pipe.write_all(token.as_bytes()).unwrap();
         Worker { child, pipe }
     }
 

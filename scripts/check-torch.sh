@@ -13,7 +13,6 @@ trap 'rm -rf "$work"' EXIT
 read -r model digest < <(python3 -c 'import json, sys
 site = json.load(open(sys.argv[1]))["sites"][0]
 print(site["edge_model"], site["weights_digest_edge"])' "$work/out.json")
-images=$(printf '%s\n' "$data"/elpv/images/*.png | head -n 8)
-# shellcheck disable=SC2086 # one argument a picture; the names have no spaces
-"$katagami" embed --base "$model" --size 96 --save-input "$work/input.safetensors" $images >"$work/embeddings.jsonl"
+images=("$data"/elpv/images/*.png)
+"$katagami" embed --base "$model" --size 96 --save-input "$work/input.safetensors" "${images[@]:0:8}" >"$work/embeddings.jsonl"
 "$python" "$here/../tests/torch/check.py" "$model" "$digest" "$work/input.safetensors" "$work/embeddings.jsonl"

@@ -13,6 +13,8 @@ pub mod device;
 pub mod embed;
 mod error;
 pub mod final_scores;
+#[cfg(test)]
+pub mod generated;
 mod head;
 pub mod random;
 pub mod recipe;

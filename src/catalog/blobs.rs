@@ -76,7 +76,7 @@ pub async fn collectable(tx: &mut Tx, grace: Duration, limit: u32) -> Result<Vec
     // Locked, no new reference can come: FOREIGN KEY and `hold` wait for it.
     const AGAIN: &str = unreferenced!("SELECT digest FROM blob WHERE digest = $1", "");
     let now = tx.now().await?;
-    let before = Timestamp::from_micros(now.as_micros().saturating_sub(grace.as_micros() as i64));
+    let before = now.before(grace);
     let lock = tx.text(LOCK);
     let locked: Vec<Digest> = on!(tx, db => {
         sqlx::query_scalar(lock).bind(before).bind(i64::from(limit)).fetch_all(db).await?

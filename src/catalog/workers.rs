@@ -63,8 +63,7 @@ pub async fn list(tx: &mut Tx, lately: Duration) -> Result<Vec<Worker>, CatalogE
             (SELECT id FROM job WHERE job.worker = worker.name AND state = 'running' ORDER BY started_at DESC LIMIT 1)
                 AS job
         FROM worker WHERE last_seen_at >= $1 ORDER BY name";
-    let now = tx.now().await?.as_micros();
-    let since = now.saturating_sub(i64::try_from(lately.as_micros()).unwrap_or(i64::MAX));
+    let since = tx.now().await?.before(lately);
     let rows: Vec<WorkerRow> = on!(tx, db => sqlx::query_as(SQL).bind(since).fetch_all(db).await?);
     Ok(rows.into_iter().map(Worker::from).collect())
 }

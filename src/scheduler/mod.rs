@@ -4,20 +4,27 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::attempts::Assignment;
 use crate::catalog::workers::WorkerCard;
 use crate::catalog::{Catalog, CatalogError, events, idempotency, jobs, workers};
-use crate::domain::Timestamp;
 
 /// How often a waiting worker looks without having been woken: a job whose
 /// waiting time is over wakes nobody.
 const LOOK: Duration = Duration::from_secs(2);
-/// How long events are kept for readers that were away, keys for requests that
-/// are sent again, and workers that were not heard of.
-const KEPT: Duration = Duration::from_hours(7 * 24);
+/// How often old entries are swept.
+const SWEEP: Duration = Duration::from_mins(1);
+
+/// How long what only helps is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Events, for readers that were away; and workers that were not heard of.
+    pub events: Duration,
+    /// Keys of requests that may be sent again.
+    pub idempotency: Duration,
+}
 
 /// Gives `worker` the next job for `lease`; waits for one at most `patience`, or until `stop`.
 pub async fn lease(
@@ -64,28 +71,32 @@ pub async fn reap_once(catalog: &Catalog) -> Result<u64, CatalogError> {
 }
 
 /// Forgets old events, idempotency keys and workers.
-pub async fn sweep_once(catalog: &Catalog) -> Result<(), CatalogError> {
+pub async fn sweep_once(catalog: &Catalog, kept: &Retention) -> Result<(), CatalogError> {
     let mut tx = catalog.begin().await?;
-    let now = tx.now().await?.as_micros();
-    let before = Timestamp::from_micros(now.saturating_sub(KEPT.as_micros() as i64));
-    events::sweep(&mut tx, before).await?;
-    idempotency::sweep(&mut tx, before).await?;
-    workers::sweep(&mut tx, before).await?;
+    let now = tx.now().await?;
+    events::sweep(&mut tx, now.before(kept.events)).await?;
+    idempotency::sweep(&mut tx, now.before(kept.idempotency)).await?;
+    workers::sweep(&mut tx, now.before(kept.events)).await?;
     tx.commit().await
 }
 
-/// Reaps every `every` and sweeps hourly until `stop`. A round that fails is
-/// logged; the next one may find the database again.
-pub async fn run(catalog: &Catalog, every: Duration, stop: &CancellationToken) {
+/// Reaps every `every` and sweeps every minute until `stop`. A round that fails
+/// is logged; the next one may find the database again.
+pub async fn run(catalog: &Catalog, every: Duration, kept: &Retention, stop: &CancellationToken) {
     // Not at once: workers that could not reach this server while it was down
     // have to find it again first.
-    let mut reaping = tokio::time::interval_at(Instant::now() + every, every);
-    let mut sweeping = tokio::time::interval(Duration::from_hours(1));
+    let later = |every| {
+        let mut ticks = tokio::time::interval_at(Instant::now() + every, every);
+        // Rounds that were missed are not made up for.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    };
+    let (mut reaping, mut sweeping) = (later(every), later(SWEEP));
     loop {
         let done = tokio::select! {
             () = stop.cancelled() => return,
             _ = reaping.tick() => reap_once(catalog).await.map(drop),
-            _ = sweeping.tick() => sweep_once(catalog).await,
+            _ = sweeping.tick() => sweep_once(catalog, kept).await,
         };
         if let Err(error) = done {
             tracing::warn!(%error, source = ?std::error::Error::source(&error), "a round of the scheduler failed");

@@ -7,7 +7,7 @@ use katagami::scheduler;
 use katagami::wire::v1::events::Happening;
 use rstest::rstest;
 
-use super::world::{BY, World, new_site};
+use super::world::{BY, WEEK, World, new_site};
 use crate::backend::Backend::{self, Postgres, Sqlite};
 
 #[rstest]
@@ -47,7 +47,7 @@ async fn a_commit_wakes_those_who_watch_and_a_rollback_does_not(
     );
 
     world.catalog.advance(Duration::from_hours(192));
-    scheduler::sweep_once(&world.catalog).await.unwrap();
+    scheduler::sweep_once(&world.catalog, &WEEK).await.unwrap();
     assert!(
         events::after(&mut world.read().await, 0, None, 10)
             .await

@@ -13,7 +13,7 @@ use katagami::wire::v1::page::PageQuery;
 use rstest::rstest;
 use tokio_util::sync::CancellationToken;
 
-use super::world::{BY, LEASE, SECOND, World, published, refused, worker_card};
+use super::world::{BY, LEASE, SECOND, WEEK, World, published, refused, worker_card};
 use crate::backend::Backend::{self, Postgres, Sqlite};
 
 async fn beats(world: &World, attempt: AttemptId, lines: &[&str], losses: &[(u64, f64)]) -> Order {
@@ -480,7 +480,7 @@ async fn a_waiting_worker_is_let_go_when_the_server_stops(#[values(Sqlite, Postg
     let stop = CancellationToken::new();
     let card = worker_card("patient");
     let waiting = scheduler::lease(&world.catalog, &card, LEASE, Duration::from_mins(10), &stop);
-    let reaping = scheduler::run(&world.catalog, Duration::from_mins(10), &stop);
+    let reaping = scheduler::run(&world.catalog, Duration::from_mins(10), &WEEK, &stop);
     let (leased, (), ()) = tokio::join!(waiting, reaping, async { stop.cancel() });
     assert!(leased.unwrap().is_none());
 }

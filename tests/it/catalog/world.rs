@@ -16,11 +16,18 @@ use katagami::domain::image::PerceptualHash;
 use katagami::domain::report::Kpi;
 use katagami::domain::snapshot::ImageFilter;
 use katagami::domain::{AttemptId, Digest, SiteName, Split, Timestamp};
+use katagami::scheduler::Retention;
 use katagami::wire::v1::jobs::Job;
 use katagami::wire::v1::sites::NewSite;
 use katagami::wire::v1::snapshots::Snapshot;
 
 use crate::backend::{Backend, Database};
+
+/// A week of everything that only helps.
+pub const WEEK: Retention = Retention {
+    events: Duration::from_hours(168),
+    idempotency: Duration::from_hours(168),
+};
 
 /// Who does it all.
 pub const BY: &str = "the test (admin)";

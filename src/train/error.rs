@@ -1,11 +1,11 @@
 //! Why a training or an embedding failed.
 
+use std::any::Any;
+
 use super::checkpoint::Part;
-use super::recipe::Recipe;
+use crate::domain::job::RECIPES;
 use crate::domain::{Digest, ErrorKind, Problem};
 use crate::mask::MaskError;
-
-const NAMES: [&str; 2] = Recipe::NAMES;
 
 /// Why a training or an embedding failed.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub enum TrainError {
         needed: usize,
     },
     /// No recipe has that name.
-    #[error("there is no recipe `{0}`; use {names}, or a file", names = NAMES.join(" or "))]
+    #[error("there is no recipe `{0}`; use {names}, or a file", names = RECIPES.join(" or "))]
     UnknownRecipe(String),
     /// The checkpoint is cut short or damaged.
     #[error("the checkpoint is damaged; take the one before, or begin anew without it")]
@@ -71,6 +71,14 @@ pub enum TrainError {
     /// libtorch failed.
     #[error("libtorch: {}", first_line(.0))]
     Torch(#[from] tch::TchError),
+}
+
+/// The first line of what a panic said.
+pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = (panic.downcast_ref::<String>().map(String::as_str))
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without words");
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// libtorch appends a stack trace of C++ to its sentence.

@@ -26,7 +26,7 @@ mod step;
 mod swav;
 
 pub use embed::Embedder;
-pub use error::TrainError;
+pub use error::{TrainError, panic_text};
 pub use final_scores::FinalScores;
 pub use recipe::Recipe;
 pub use session::{Event, Outcome, Start, Training, train};

@@ -13,7 +13,7 @@ use super::checkpoint::{self, Identity};
 use super::final_scores::FinalScores;
 use super::recipe::Recipe;
 use super::step::Session;
-use super::{TrainError, random};
+use super::{TrainError, panic_text, random};
 use crate::base::{Preprocessing, Weights};
 use crate::domain::Digest;
 use crate::domain::job::Order;
@@ -110,14 +110,7 @@ pub fn train(
 ) -> Result<Outcome, TrainError> {
     // What a panic could leave half done lives inside and is dropped with it.
     let whole = AssertUnwindSafe(|| carried_out(training, resume, checkpoint_every, told));
-    catch_unwind(whole).unwrap_or_else(|panic| {
-        let said = (panic.downcast_ref::<String>().map(String::as_str))
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("a panic without words");
-        Err(TrainError::Panicked(
-            said.lines().next().unwrap_or_default().to_owned(),
-        ))
-    })
+    catch_unwind(whole).unwrap_or_else(|panic| Err(TrainError::Panicked(panic_text(&*panic))))
 }
 
 fn carried_out(

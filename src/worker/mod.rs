@@ -5,19 +5,23 @@
 //! - [`attempt`]: pictures in, a judged mask out. Knows no server and no files' names;
 //! - [`pictures`], [`evidence`], [`control`]: its parts;
 //! - [`commands`]: `embed`, `train` and `judge`, for people;
-//! - [`run`](mod@run): jobs of a server; [`lease`], [`fetch`], [`progress`], [`patience`]: its parts.
+//! - [`run`](mod@run): the process that works for a server; [`work`]: what it does;
+//!   [`lease`], [`fetch`], [`input`], [`progress`], [`patience`], [`failure`]: its parts.
 
 pub mod attempt;
 mod commands;
 mod control;
 mod error;
 mod evidence;
+mod failure;
 pub mod fetch;
+mod input;
 pub mod lease;
 pub mod patience;
 pub mod pictures;
 pub mod progress;
 pub mod run;
+mod work;
 
 use clap::Subcommand;
 

@@ -23,6 +23,7 @@ pub mod domain;
 #[cfg(feature = "edge")]
 pub mod edge;
 pub mod evaluate;
+pub mod folders;
 #[cfg(feature = "server")]
 pub mod intake;
 pub mod killpoint;

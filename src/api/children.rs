@@ -14,9 +14,8 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::Instant;
 
 use super::secret::Secret;
-use super::start::{StartError, write_private};
+use super::start::{StartError, kept_token, new_token};
 use super::state::App;
-use crate::catalog::tokens::{self, NewCredential};
 use crate::companion;
 use crate::domain::permission::Role;
 
@@ -78,25 +77,10 @@ fn address(app: &App, addr: SocketAddr) -> String {
 async fn token(app: &App) -> Result<Secret, StartError> {
     let path = app.config.storage.data.join("worker-token");
     let mut tx = app.catalog.begin().await?;
-    let kept = std::fs::read_to_string(&path).ok();
-    if let Some(secret) = kept.and_then(|text| Secret::parse(text.trim()))
-        && let Some(actor) = tokens::find_by_hash(&mut tx, &secret.hash()).await?
-        && actor.role == Role::Worker
-    {
-        return Ok(secret);
+    match kept_token(&mut tx, &path, Some(Role::Worker)).await? {
+        Some(secret) => Ok(secret),
+        None => new_token(tx, &path, "workers of the server", Role::Worker, "server").await,
     }
-    let secret = Secret::generate()?;
-    let new = NewCredential {
-        name: "workers of the server".to_owned(),
-        role: Role::Worker,
-        site: None,
-        device: None,
-        expires_at: None,
-    };
-    tokens::issue(&mut tx, &new, &secret.hash(), "server").await?;
-    write_private(&path, secret.reveal())?;
-    tx.commit().await?;
-    Ok(secret)
 }
 
 struct Worker {

@@ -3,14 +3,13 @@
 use super::state::App;
 use crate::catalog::jobs::ResolvedJob;
 use crate::catalog::{CatalogError, bases, channels, jobs, masks, sites, snapshots, validation};
+use crate::domain::job::RECIPES;
 use crate::domain::permission::Actor;
 use crate::domain::{ChannelName, Digest, ErrorKind, MaskVersion, Problem, SiteName, SnapshotId};
 use crate::intake::{self, IntakeError};
 use crate::wire::v1::jobs::{Job, NewJob, Start};
 use crate::wire::v1::snapshots::NewSnapshot;
 
-/// The recipes that workers know.
-pub const RECIPES: [&str; 2] = ["factory", "paper-resnet50"];
 /// The channel whose mask a training starts from.
 const STABLE: &str = "stable";
 /// Most steps that may be asked for.

@@ -18,7 +18,7 @@ use super::{background, bases, router};
 use crate::base::{StoreError, write_atomically};
 use crate::blobs::{BlobError, Blobs};
 use crate::catalog::tokens::NewCredential;
-use crate::catalog::{Catalog, CatalogError, DatabaseUrl, InvalidDatabaseUrl, tokens};
+use crate::catalog::{Catalog, CatalogError, DatabaseUrl, InvalidDatabaseUrl, Tx, tokens};
 use crate::config::{Config, ConfigError};
 use crate::domain::permission::Role;
 use crate::domain::{ErrorKind, Problem};
@@ -215,35 +215,55 @@ async fn first_admin(app: &App, addr: SocketAddr, url: &str) -> Result<Option<Ad
     let data = &app.config.storage.data;
     let path = data.join("admin-token");
     let mut tx = app.catalog.begin().await?;
-    let stored = fs::read_to_string(&path).ok();
-    let mut known = stored.as_deref().and_then(|text| Secret::parse(text.trim()));
-    if let Some(secret) = &known
-        && tokens::find_by_hash(&mut tx, &secret.hash()).await?.is_none()
-    {
-        known = None;
-    }
+    let mut known = kept_token(&mut tx, &path, None).await?;
     if known.is_none() && !tokens::exists(&mut tx, Role::Admin).await? {
         if !addr.ip().is_loopback() {
             return Err(StartError::NoAdmin);
         }
-        let secret = Secret::generate()?;
-        let new = NewCredential {
-            name: "first start".to_owned(),
-            role: Role::Admin,
-            site: None,
-            device: None,
-            expires_at: None,
-        };
-        tokens::issue(&mut tx, &new, &secret.hash(), "first start").await?;
-        // The file first: a token without its file would lock everybody out.
-        write_private(&path, secret.reveal())?;
-        tx.commit().await?;
-        known = Some(secret);
+        known = Some(new_token(tx, &path, "first start", Role::Admin, "first start").await?);
     }
     let Some(secret) = known else { return Ok(None) };
     let address = json!({"server": url, "token": secret.reveal()});
     write_private(&data.join("server.json"), &address.to_string())?;
     Ok(Some(AdminToken { path, secret }))
+}
+
+/// The token that an earlier start left in the file `path`, if it is still good (and of `role`).
+pub(super) async fn kept_token(
+    tx: &mut Tx,
+    path: &Path,
+    role: Option<Role>,
+) -> Result<Option<Secret>, StartError> {
+    let kept = fs::read_to_string(path).ok();
+    let Some(secret) = kept.and_then(|text| Secret::parse(text.trim())) else {
+        return Ok(None);
+    };
+    let actor = tokens::find_by_hash(tx, &secret.hash()).await?;
+    let good = actor.is_some_and(|actor| role.is_none_or(|role| actor.role == role));
+    Ok(good.then_some(secret))
+}
+
+/// Makes a token of no site and leaves it in the file `path`.
+pub(super) async fn new_token(
+    mut tx: Tx,
+    path: &Path,
+    name: &str,
+    role: Role,
+    by: &str,
+) -> Result<Secret, StartError> {
+    let secret = Secret::generate()?;
+    let new = NewCredential {
+        name: name.to_owned(),
+        role,
+        site: None,
+        device: None,
+        expires_at: None,
+    };
+    tokens::issue(&mut tx, &new, &secret.hash(), by).await?;
+    // The file first: a token without its file would lock everybody out.
+    write_private(path, secret.reveal())?;
+    tx.commit().await?;
+    Ok(secret)
 }
 
 fn make_folder(path: &Path) -> Result<(), StartError> {
@@ -256,7 +276,7 @@ fn make_folder(path: &Path) -> Result<(), StartError> {
 }
 
 /// Writes a file that only its owner reads, all of it or nothing.
-pub(super) fn write_private(path: &Path, text: &str) -> Result<(), StartError> {
+fn write_private(path: &Path, text: &str) -> Result<(), StartError> {
     // A temporary file, which this begins as, is its owner's alone.
     let written = write_atomically(path, |file| writeln!(file, "{text}"));
     written.map_err(|source| StartError::Data {

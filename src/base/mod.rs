@@ -19,5 +19,5 @@ pub use architecture::{Architecture, Role, TensorSpec, architecture};
 pub use import::{ImportError, import};
 pub use overlay::overlay_safetensors;
 pub use preprocessing::Preprocessing;
-pub use store::{BaseStore, Manifest, StoreError};
+pub use store::{About, BaseStore, Manifest, StoreError};
 pub use weights::{Weights, write_atomically, write_safetensors};

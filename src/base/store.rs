@@ -6,7 +6,10 @@ use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ImportError, Preprocessing, Weights, architecture, import, write_atomically, write_safetensors};
+use super::{
+    Architecture, ImportError, Preprocessing, Weights, architecture, import, write_atomically,
+    write_safetensors,
+};
 use crate::domain::{Digest, ErrorKind, Problem, Timestamp};
 
 /// What is known of a base besides its weights.
@@ -90,6 +93,19 @@ impl Problem for StoreError {
     }
 }
 
+/// What whoever imports a base says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct About {
+    /// Edge length of the network's input in pixels. Default: the architecture's.
+    pub size: Option<u32>,
+    /// The licence of the weights.
+    pub licence: Option<String>,
+    /// Where the weights come from.
+    pub source: Option<String>,
+    /// What the licence asks of those who use them.
+    pub terms: Option<String>,
+}
+
 /// A folder of bases.
 #[derive(Debug, Clone)]
 pub struct BaseStore(PathBuf);
@@ -107,6 +123,29 @@ impl BaseStore {
 
     fn manifest_path(&self, digest: &Digest) -> PathBuf {
         self.0.join(digest.to_string()).join("manifest.json")
+    }
+
+    /// Reads weights of `architecture` from a file of others and stores them as a base.
+    pub fn import(
+        &self,
+        architecture: &'static Architecture,
+        weights: &Path,
+        about: About,
+    ) -> Result<Manifest, StoreError> {
+        let weights = import(architecture, weights)?;
+        let mut preprocessing = Preprocessing::of_architecture(architecture.name);
+        preprocessing.size = about.size.unwrap_or(preprocessing.size);
+        let manifest = Manifest {
+            digest: weights.digest(),
+            architecture: architecture.name.to_owned(),
+            preprocessing,
+            licence: about.licence,
+            source: about.source,
+            terms: about.terms,
+            bytes: 0,
+            imported_at: Timestamp::now(),
+        };
+        self.save(&weights, manifest)
     }
 
     /// Stores a base, weights first, so that a manifest always has its

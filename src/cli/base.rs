@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::printer;
-use crate::base::{BaseStore, Manifest, Preprocessing, StoreError, architecture, import};
-use crate::domain::{ErrorKind, Problem, Timestamp};
+use crate::base::{About, BaseStore, Manifest, StoreError, architecture};
+use crate::domain::{ErrorKind, Problem};
 
 /// Import a frozen model, or look at the imported ones
 #[derive(Debug, Args)]
@@ -133,20 +133,13 @@ fn import_base(store: &BaseStore, arguments: Import) -> Result<(), BaseCommandEr
             given: arguments.arch.clone(),
             known: crate::base::architecture::names().collect::<Vec<_>>().join(", "),
         })?;
-    let weights = import(architecture, &arguments.weights).map_err(StoreError::from)?;
-    let mut preprocessing = Preprocessing::of_architecture(architecture.name);
-    preprocessing.size = arguments.size.unwrap_or(preprocessing.size);
-    let manifest = Manifest {
-        digest: weights.digest(),
-        architecture: architecture.name.to_owned(),
-        preprocessing,
+    let about = About {
+        size: arguments.size,
         licence: arguments.license,
         source: arguments.source,
         terms: arguments.terms,
-        bytes: 0,
-        imported_at: Timestamp::now(),
     };
-    let manifest = store.save(&weights, manifest)?;
+    let manifest = store.import(architecture, &arguments.weights, about)?;
     if arguments.json {
         printer::json(&manifest);
     } else {
@@ -193,5 +186,5 @@ fn list(bases: &[Manifest], json: bool) {
 }
 
 fn default_folder() -> PathBuf {
-    super::data_folder().join("bases")
+    crate::folders::data().join("bases")
 }

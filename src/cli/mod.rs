@@ -45,7 +45,6 @@ pub mod snapshot;
 #[cfg(feature = "client")]
 pub mod validation;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[cfg(feature = "client")]
@@ -87,17 +86,10 @@ pub fn finish_online<E: Problem>(command: impl Future<Output = Result<(), E>>) -
     }
 }
 
-/// The folder that Katagami keeps its data in unless told otherwise.
-pub fn data_folder() -> PathBuf {
-    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
-    data.or_else(home).unwrap_or_default().join("katagami")
-}
-
 /// A figure by its word on the command line.
 #[cfg(feature = "client")]
-fn kpi(text: &str) -> Result<Kpi, String> {
-    serde_json::from_value(text.into()).map_err(|_| "use probe, knn or few-shot".to_owned())
+pub fn kpi(text: &str) -> Result<Kpi, String> {
+    Kpi::of_word(text).ok_or_else(|| "use probe, knn or few-shot".to_owned())
 }
 
 /// A figure in words.

@@ -86,7 +86,7 @@ pub async fn of_site<T>(client: &Client, site: &SiteName, items: Vec<T>) -> Resu
 }
 
 fn remembered_path() -> PathBuf {
-    super::data_folder().join("server.json")
+    crate::folders::data().join("server.json")
 }
 
 fn remembered(path: &Path) -> Result<Option<Remembered>, CommandError> {

@@ -9,11 +9,6 @@ impl Client {
         self.get(&["base"]).await
     }
 
-    /// All bases of the server.
-    pub async fn all_bases(&self) -> Result<Vec<Base>, ClientError> {
-        self.every_page(&["bases"], &()).await
-    }
-
     /// Downloads the active base's weights, resuming what an earlier download left.
     /// [`Base::file`] is the digest to ask for.
     pub async fn download_base(&self, wanted: Download<'_>) -> Result<(), ClientError> {

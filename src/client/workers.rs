@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use reqwest::Method;
 
-use super::images::checked;
-use super::{Client, ClientError, Upload};
+use super::{Client, ClientError};
 use crate::domain::{AttemptId, Digest};
 use crate::wire::v1::workers::Worker;
 
@@ -12,19 +11,6 @@ impl Client {
     /// All workers that asked for work lately.
     pub async fn all_workers(&self) -> Result<Vec<Worker>, ClientError> {
         self.every_page(&["workers"], &()).await
-    }
-
-    /// Bytes that the attempt's job needs, at most `limit`. Their digest was compared with `digest`.
-    /// `lease_lost`: another attempt has the job.
-    pub async fn attempt_blob(
-        &self,
-        attempt: AttemptId,
-        digest: &Digest,
-        limit: u64,
-    ) -> Result<Bytes, ClientError> {
-        let (attempt, name) = (attempt.to_string(), digest.to_string());
-        let call = self.call(Method::GET, &["worker", "attempts", &attempt, "blobs", &name]);
-        checked(call.url(), call.send().await?, digest, limit).await
     }
 
     /// Downloads bytes that the attempt's job needs into a file, resuming what an earlier download left.
@@ -45,17 +31,5 @@ impl Client {
         let call = self.stream(Method::PUT, &["worker", "attempts", &attempt, "blobs", &name]);
         call.body(bytes).done().await?;
         Ok(digest)
-    }
-
-    /// Stores a stream of bytes for an attempt. Sent once: after a break the caller makes a new stream.
-    pub async fn upload_attempt_blob(
-        &self,
-        attempt: AttemptId,
-        digest: &Digest,
-        upload: Upload,
-    ) -> Result<(), ClientError> {
-        let (attempt, name) = (attempt.to_string(), digest.to_string());
-        let call = self.stream(Method::PUT, &["worker", "attempts", &attempt, "blobs", &name]);
-        upload.of(call).done().await
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::folders;
+
 /// Where everything is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -45,10 +47,10 @@ impl Default for StorageConfig {
     fn default() -> Self {
         let bases = std::env::var_os("KATAGAMI_BASES").map(PathBuf::from);
         Self {
-            data: default_data(),
+            data: folders::data(),
             database_url: None,
             blobs: None,
-            bases: bases.unwrap_or_else(|| default_data().join("bases")),
+            bases: bases.unwrap_or_else(|| folders::data().join("bases")),
             base: None,
             blob_grace: Duration::from_hours(1),
             event_retention: Duration::from_hours(168),
@@ -69,11 +71,4 @@ impl StorageConfig {
         let default = || self.data.join("blobs").display().to_string();
         self.blobs.clone().unwrap_or_else(default)
     }
-}
-
-/// The data folder of those who don't name one.
-pub fn default_data() -> PathBuf {
-    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
-    data.or_else(home).unwrap_or_default().join("katagami")
 }

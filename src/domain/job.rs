@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::JobId;
 
+/// The recipes that come with Katagami, the default one first. The server lets
+/// no other name pass, the worker has each of them.
+pub const RECIPES: [&str; 2] = ["factory", "paper-resnet50"];
+
 /// Where a job is. Only `queued` and `running` can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]

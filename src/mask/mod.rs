@@ -63,17 +63,6 @@ impl Mask {
         }
     }
 
-    /// The share of kept weights of each masked tensor, by canonical index.
-    pub fn densities(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
-        let density = |bits: &Bits| match bits.len() {
-            0 => 1.0,
-            len => bits.count_ones() as f64 / len as f64,
-        };
-        self.tensors
-            .iter()
-            .map(move |(index, bits)| (*index, density(bits)))
-    }
-
     /// Why no artefact may hold this mask of `architecture`, if so. Writer and reader ask the same.
     fn check(&self, architecture: &Architecture) -> Result<(), Unfit> {
         for (index, bits) in &self.tensors {

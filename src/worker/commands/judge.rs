@@ -7,7 +7,7 @@ use clap::Args;
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::{ModelArgs, files, kpi, share};
+use super::{ModelArgs, files, share};
 use crate::base::Weights;
 use crate::base::preprocessing::DecodeLimits;
 use crate::cli::printer;
@@ -32,7 +32,7 @@ pub struct JudgeArgs {
     #[arg(long)]
     labelled: PathBuf,
     /// The figure that decides: probe, knn or few-shot
-    #[arg(long, default_value = "probe", value_parser = kpi)]
+    #[arg(long, default_value = "probe", value_parser = crate::cli::kpi)]
     kpi: Kpi,
     /// Neighbours that vote on a picture's class
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]

@@ -64,8 +64,3 @@ fn share(text: &str) -> Result<f64, String> {
         _ => Err("use a number from 0 to 1".to_owned()),
     }
 }
-
-/// The figure that decides.
-fn kpi(text: &str) -> Result<crate::domain::report::Kpi, String> {
-    serde_json::from_value(serde_json::json!(text)).map_err(|_| "use probe, knn or few-shot".to_owned())
-}

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::judge::verdict;
-use super::{ModelArgs, files, kpi, share};
+use super::{ModelArgs, files, share};
 use crate::base::write_atomically;
 use crate::cli::printer;
 use crate::domain::gate::GateSettings;
@@ -43,7 +43,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     labelled: Option<PathBuf>,
     /// The figure that decides where there are labels: probe, knn or few-shot
-    #[arg(long, default_value = "probe", value_parser = kpi)]
+    #[arg(long, default_value = "probe", value_parser = crate::cli::kpi)]
     kpi: Kpi,
     /// How much worse than the base still counts as no worse
     #[arg(long, default_value_t = 0.01, value_parser = share)]

@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use katagami::api::{Running, start};
-use katagami::base::{BaseStore, Manifest, Preprocessing, Weights};
+use katagami::base::Weights;
 use katagami::catalog::leases::{Published, PublishedMask};
 use katagami::catalog::workers::WorkerCard;
 use katagami::catalog::{attempts, blobs, leases};
 use katagami::config::Config;
+use katagami::domain::Digest;
 use katagami::domain::gate::GateSettings;
 use katagami::domain::report::{
     Estimate, Figure, ImageCounts, Kpi, LabelledFigures, LossPoint, Report, TrainingFigures,
 };
-use katagami::domain::{Digest, Timestamp};
 use tokio::runtime::Runtime;
 
-use crate::support::{Answer, artefact_over, generated_base};
+use crate::support::{Answer, artefact_over, generated_base, imported};
 
 /// A running server in this process; its data folder ends with it.
 pub struct Server {
@@ -39,19 +39,7 @@ impl Server {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let base = generated_base(1);
-        let manifest = Manifest {
-            digest: base.digest(),
-            architecture: base.architecture.name.to_owned(),
-            preprocessing: Preprocessing::of_architecture(base.architecture.name),
-            licence: None,
-            source: None,
-            terms: None,
-            bytes: 0,
-            imported_at: Timestamp::now(),
-        };
-        BaseStore::new(folder.path().join("bases"))
-            .save(&base, manifest)
-            .unwrap();
+        imported(&base, folder.path(), None);
         let mut config = Config::default();
         folder.path().clone_into(&mut config.storage.data);
         config.storage.bases = folder.path().join("bases");

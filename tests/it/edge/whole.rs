@@ -3,14 +3,14 @@
 
 use bytes::Bytes;
 use katagami::api::{self, Running};
-use katagami::base::{BaseStore, Manifest, Preprocessing, Weights};
+use katagami::base::{Preprocessing, Weights};
 use katagami::catalog::attempts::Assignment;
 use katagami::catalog::jobs::{self, Published, PublishedMask};
 use katagami::catalog::workers::WorkerCard;
 use katagami::client::{Client, SingleImage, Upload};
 use katagami::config::Config;
 use katagami::domain::permission::Role;
-use katagami::domain::{Digest, MaskVersion, Problem as _, SiteName, Timestamp};
+use katagami::domain::{MaskVersion, Problem as _, SiteName};
 use katagami::mask::{Limits, decode};
 use katagami::wire::v1::channels::ChannelChange;
 use katagami::wire::v1::devices::NewDevice;
@@ -19,9 +19,10 @@ use katagami::wire::v1::images::{Fate, ImageQuery};
 use katagami::wire::v1::jobs::{JobQuery, NewJob};
 use katagami::wire::v1::page::PageQuery;
 use katagami::wire::v1::tokens::NewToken;
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::mask_over;
-use crate::support::{Answer, generated_base, katagami as run};
+use crate::support::{Answer, generated_base, imported, katagami as run};
 
 /// A server with one site, one image and one device.
 struct Factory {
@@ -39,22 +40,11 @@ impl Factory {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let base = generated_base(7);
-        let bases = folder.path().join("bases");
-        let manifest = Manifest {
-            digest: base.digest(),
-            architecture: base.architecture.name.to_owned(),
-            preprocessing: Preprocessing::of_architecture(base.architecture.name),
-            licence: None,
-            source: None,
-            terms: None,
-            bytes: 0,
-            imported_at: Timestamp::from_micros(0),
-        };
-        BaseStore::new(&bases).save(&base, manifest).unwrap();
+        imported(&base, folder.path(), None);
         let mut config = Config::default();
         config.server.listen = ([127, 0, 0, 1], 0).into();
         config.storage.data = folder.path().join("data");
-        config.storage.bases = bases;
+        config.storage.bases = folder.path().join("bases");
         config.workers.count = 0;
         let server = api::start(config).await.unwrap();
         let admin = server.admin.as_ref().unwrap().secret.reveal().to_owned();
@@ -123,13 +113,7 @@ impl Factory {
         let worker = Client::new(&self.server.url, Some(&worker), None).unwrap();
         let put = |bytes: &'static [u8]| worker.put_attempt_blob(attempt, Bytes::from_static(bytes));
         let (scores, report) = (put(b"scores").await.unwrap(), put(b"{}").await.unwrap());
-        let digest = Digest::of(&artefact);
-        let length = artefact.len() as u64;
-        let upload = Upload::reader(std::io::Cursor::new(artefact)).of_length(length);
-        worker
-            .upload_attempt_blob(attempt, &digest, upload)
-            .await
-            .unwrap();
+        let digest = worker.put_attempt_blob(attempt, artefact.into()).await.unwrap();
         let published = Published {
             report,
             mask: Some(PublishedMask {
@@ -290,7 +274,8 @@ async fn the_client_speaks_to_every_family_of_the_real_server() {
         std::sync::atomic::Ordering::SeqCst,
     );
     let counted = progress.clone();
-    let upload = Upload::channel(receiver).with_progress(move |bytes| counted.store(bytes, sent));
+    let upload =
+        Upload::stream(ReceiverStream::new(receiver)).with_progress(move |bytes| counted.store(bytes, sent));
     let mut reception = client.submit_tar(site, upload).await.unwrap();
     let mut fates = Vec::new();
     while let Some(received) = reception.next().await.unwrap() {

@@ -9,14 +9,13 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use katagami::base::{BaseStore, Manifest, Preprocessing};
 use katagami::blobs::{self, Blobs};
 use katagami::catalog::{self, Catalog};
 use katagami::client::{Client, SingleImage};
 use katagami::config::Config;
 use katagami::domain::job::{JobState, Phase};
 use katagami::domain::permission::Role;
-use katagami::domain::{Digest, JobId, SiteName, Timestamp};
+use katagami::domain::{Digest, JobId, SiteName};
 use katagami::wire::v1::jobs::{JobQuery, NewJob, Outcome, Start};
 use katagami::wire::v1::masks::Mask;
 use katagami::wire::v1::sites::NewSite;
@@ -25,7 +24,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::server::picture;
-use crate::support::generated_base;
+use crate::support::{generated_base, imported};
 
 /// Images of the site.
 pub const IMAGES: u64 = 12;
@@ -111,22 +110,7 @@ impl World {
     /// A server that starts so many workers.
     pub async fn with_workers(workers: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let base = generated_base(7);
-        let mut preprocessing = Preprocessing::of_architecture(base.architecture.name);
-        preprocessing.size = 32;
-        let manifest = Manifest {
-            digest: base.digest(),
-            architecture: base.architecture.name.to_owned(),
-            preprocessing,
-            licence: None,
-            source: None,
-            terms: None,
-            bytes: 0,
-            imported_at: Timestamp::from_micros(0),
-        };
-        BaseStore::new(folder.path().join("bases"))
-            .save(&base, manifest)
-            .unwrap();
+        imported(&generated_base(7), folder.path(), Some(32));
         let settings = "[scheduler]\nlease = \"3s\"\nreap-every = \"500ms\"\nmax-attempts = 50\n";
         std::fs::write(folder.path().join("settings.toml"), settings).unwrap();
         for (name, steps) in [("quick", 4), ("endless", 100_000)] {

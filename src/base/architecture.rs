@@ -45,6 +45,11 @@ impl TensorSpec {
         self.shape.iter().product()
     }
 
+    /// How many rows it has as a matrix: one per output of a kernel or matrix, one for a vector.
+    pub fn rows(&self) -> usize {
+        if self.shape.len() > 1 { self.shape[0] } else { 1 }
+    }
+
     /// Whether it has no element.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

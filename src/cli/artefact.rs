@@ -170,17 +170,20 @@ fn show(artefact: &Artefact, as_json: bool) {
     let Artefact {
         header,
         architecture,
-        mask,
         sizes,
+        ..
     } = artefact;
+    let by_tensor = artefact.dropped_by_tensor();
     if as_json {
         return printer::json(&json!({
             "architecture": architecture.name,
             "header": header,
-            "masked_tensors": mask.tensors.len(),
-            "masked_weights": mask.weights(),
-            "dropped_weights": mask.dropped(),
-            "density": mask.density(),
+            "format": artefact.version,
+            "coding": artefact.coding(),
+            "masked_tensors": by_tensor.len(),
+            "masked_weights": artefact.weights(),
+            "dropped_weights": artefact.dropped(),
+            "density": artefact.density(),
             "bytes": { "total": sizes.total(), "parts": sizes },
         }));
     }
@@ -212,10 +215,10 @@ fn show(artefact: &Artefact, as_json: bool) {
         "drops",
         &format_args!(
             "{} of {} weights in {} tensors ({:.4} % kept)",
-            mask.dropped(),
-            mask.weights(),
-            mask.tensors.len(),
-            100.0 * mask.density()
+            artefact.dropped(),
+            artefact.weights(),
+            by_tensor.len(),
+            100.0 * artefact.density()
         ),
     );
     say(
@@ -229,17 +232,26 @@ fn show(artefact: &Artefact, as_json: bool) {
             sizes.frame
         ),
     );
-    let rows: Vec<_> = mask
-        .tensors
-        .iter()
-        .filter(|(_, bits)| bits.count_zeros() > 0)
-        .map(|(index, bits)| {
-            let share = 100.0 * bits.count_ones() as f64 / bits.len() as f64;
-            let name = architecture.tensors[*index].name.clone();
+    say(
+        "coded",
+        &format_args!("format {}, {}", artefact.version, artefact.coding()),
+    );
+    if let Some(parent) = header.parent {
+        say("delta to", &parent);
+    }
+    if let Some(prior) = header.prior {
+        say("with prior", &prior);
+    }
+    let rows: Vec<_> = by_tensor
+        .into_iter()
+        .filter(|(_, dropped)| *dropped > 0)
+        .map(|(index, dropped)| {
+            let tensor = &architecture.tensors[index];
+            let share = 100.0 * (1.0 - dropped as f64 / tensor.len() as f64);
             [
-                name,
-                bits.len().to_string(),
-                bits.count_zeros().to_string(),
+                tensor.name.clone(),
+                tensor.len().to_string(),
+                dropped.to_string(),
                 format!("{share:.4} %"),
             ]
         })

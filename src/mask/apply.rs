@@ -5,7 +5,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::arithmetic::mask_tensor;
-use super::{ApplyError, Artefact, Mask, MaskError};
+use super::{ApplyError, Artefact, Coding, Mask, MaskError};
 use crate::base::{Weights, import, overlay_safetensors};
 
 /// The masked weights of `base`. Says nothing of whether the mask is for this base: see [`apply_artefact`].
@@ -34,14 +34,17 @@ pub fn apply(mask: &Mask, mut base: Weights) -> Result<Weights, MaskError> {
 /// Applies an artefact to the base that it is bound to, and checks that the
 /// weights that come out are, bit for bit, those that the gate judged.
 pub fn apply_artefact(artefact: &Artefact, base: Weights) -> Result<Weights, MaskError> {
-    let given = base.digest();
-    if given != artefact.header.base {
-        return Err(MaskError::WrongBase {
-            expected: artefact.header.base,
-            given,
-        });
-    }
-    let masked = apply(&artefact.mask, base)?;
+    apply_artefact_with(artefact, base, &Coding::default())
+}
+
+/// As [`apply_artefact`], for an artefact that needs its parent or a prior.
+pub fn apply_artefact_with(
+    artefact: &Artefact,
+    base: Weights,
+    coding: &Coding,
+) -> Result<Weights, MaskError> {
+    let mask = artefact.mask_with(&base, coding)?;
+    let masked = apply(&mask, base)?;
     let given = masked.digest();
     if given != artefact.header.weights {
         return Err(MaskError::WrongWeights {

@@ -41,6 +41,17 @@ pub enum MaskError {
         /// The base that was given.
         given: Digest,
     },
+    /// It is coded against another artefact, which is not at hand.
+    #[error(
+        "the artefact is a delta to the artefact {0}, which is needed to read it; fetch the whole one instead"
+    )]
+    ParentMissing(Digest),
+    /// It is coded with a population prior that is not at hand.
+    #[error("the artefact is coded with the population prior {0}, which is needed to read it")]
+    PriorMissing(Digest),
+    /// The bytes are no population prior.
+    #[error("this is no population prior")]
+    NotAPrior,
     /// The masked weights are not those that training saw.
     #[error("the masked weights have digest {given}, the artefact says {expected}; nothing was written")]
     WrongWeights {
@@ -160,6 +171,9 @@ impl Problem for MaskError {
             Self::UnknownArchitecture(_) => "architecture_unknown",
             Self::WrongBase { .. } => "wrong_base",
             Self::WrongWeights { .. } => "wrong_weights",
+            Self::ParentMissing(_) => "parent_missing",
+            Self::PriorMissing(_) => "prior_missing",
+            Self::NotAPrior => "not_a_prior",
             Self::Mismatch(_) => "mask_mismatch",
             Self::NothingKept(_) => "nothing_kept",
         }

@@ -1,13 +1,14 @@
 //! An artefact as bytes. `docs/mask-format.md` is the specification.
 
+use super::artefact::{Artefact, Body, Coding, Sizes};
 use super::error::Unfit;
-use super::header::{self, Decoded, Header};
-use super::{Bits, Limits, Mask, MaskError, coder};
-use crate::base::{Architecture, architecture};
+use super::header::{self, Header};
+use super::{Limits, Mask, MaskError, packed};
+use crate::base::{Architecture, Weights, architecture};
 use crate::domain::Digest;
 
 /// The newest format version, which [`encode`] writes.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The first bytes. As in PNG, a transfer that changes line ends or cuts the eighth bit breaks them.
 const MAGIC: [u8; 8] = *b"\x89KGM\r\n\x1a\n";
@@ -15,57 +16,24 @@ const MAGIC: [u8; 8] = *b"\x89KGM\r\n\x1a\n";
 const PREFIX: usize = 8 + 2 + 4 * 3;
 const CHECKSUM: usize = 32;
 
-/// A mask with its header, as a file holds them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Artefact {
-    /// What the mask is bound to and where it comes from.
-    pub header: Header,
-    /// The architecture that the header names.
-    pub architecture: &'static Architecture,
-    /// The mask.
-    pub mask: Mask,
-    /// Where the bytes of the file go.
-    pub sizes: Sizes,
+/// Writes an artefact that stands for itself. See [`encode_with`].
+pub fn encode(header: &Header, mask: &Mask, base: &Weights) -> Result<Vec<u8>, MaskError> {
+    encode_with(header, mask, base, &Coding::default())
 }
 
-/// The bytes of each part of an artefact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Sizes {
-    /// Magic, version, lengths and checksum.
-    pub frame: usize,
-    /// The header.
-    pub header: usize,
-    /// The mask's bits, compressed.
-    pub bits: usize,
-    /// BatchNorm statistics.
-    pub norms: usize,
-}
-
-impl Sizes {
-    /// The whole file.
-    pub fn total(&self) -> usize {
-        self.frame + self.header + self.bits + self.norms
-    }
-}
-
-/// Writes an artefact. The mask must fit the architecture.
-pub fn encode(header: &Header, mask: &Mask, architecture: &Architecture) -> Result<Vec<u8>, MaskError> {
-    mask.check(architecture).map_err(Unfit::of_caller)?;
+/// Writes an artefact. The mask must fit the base's architecture, its
+/// statistics must be settled ([`Mask::settle`]), and header and coding must
+/// agree on parent and prior.
+pub fn encode_with(
+    header: &Header,
+    mask: &Mask,
+    base: &Weights,
+    coding: &Coding,
+) -> Result<Vec<u8>, MaskError> {
+    mask.check(base.architecture).map_err(Unfit::of_caller)?;
     header::check(header).map_err(MaskError::Mismatch)?;
-    let packed: Vec<u8> = mask
-        .tensors
-        .values()
-        .flat_map(|bits| bits.as_bytes().iter().copied())
-        .collect();
-    let parts = [
-        header::encode(header, mask, architecture),
-        coder::compress(&packed)?,
-        mask.norms
-            .values()
-            .flatten()
-            .flat_map(|value| value.to_le_bytes())
-            .collect(),
-    ];
+    let (bits, norms) = coding.encode(header, mask, base)?;
+    let parts = [header::encode(header, mask, base.architecture), bits, norms];
     let mut file = MAGIC.to_vec();
     file.extend(VERSION.to_le_bytes());
     for part in &parts {
@@ -98,7 +66,7 @@ pub fn decode_with(
         return Err(MaskError::Truncated);
     };
     let version = u16::from_le_bytes([prefix[8], prefix[9]]);
-    if version != VERSION {
+    if !(1..=VERSION).contains(&version) {
         return Err(MaskError::UnsupportedVersion(version));
     }
     let length = |part: usize| {
@@ -127,53 +95,25 @@ pub fn decode_with(
     // The message's fields are copied out of the header, none more than once.
     limits.reserve(header.len())?;
     let decoded = header::decode(header, lookup)?;
-    let mask = read_mask(&decoded, bits, norms, &mut limits)?;
-    mask.check(decoded.architecture).map_err(Unfit::of_file)?;
-    let sizes = Sizes {
-        frame: PREFIX + CHECKSUM,
-        header: lengths[0],
-        bits: lengths[1],
-        norms: lengths[2],
+    let body = if version == 1 {
+        let mask = packed::read(&decoded, bits, norms, &mut limits)?;
+        mask.check(decoded.architecture).map_err(Unfit::of_file)?;
+        Body::Plain(mask)
+    } else {
+        Body::read(&decoded, bits, norms, &mut limits)?
     };
     Ok(Artefact {
         header: decoded.header,
         architecture: decoded.architecture,
-        mask,
-        sizes,
+        version,
+        sizes: Sizes {
+            frame: PREFIX + CHECKSUM,
+            header: lengths[0],
+            bits: lengths[1],
+            norms: lengths[2],
+        },
+        masked: decoded.masked,
+        moved: decoded.moved,
+        body,
     })
-}
-
-/// Reads the bits of the tensors and the statistics that a header names.
-fn read_mask(decoded: &Decoded, bits: &[u8], norms: &[u8], limits: &mut Limits) -> Result<Mask, MaskError> {
-    let tensors = &decoded.architecture.tensors;
-    let bytes_of = |index: &usize| tensors[*index].len().div_ceil(8);
-    let expected: usize = decoded.moved.iter().map(|index| tensors[*index].len()).sum();
-    if norms.len() != expected * size_of::<f32>() {
-        return Err(MaskError::Corrupt(
-            "its BatchNorm statistics are too few or too many",
-        ));
-    }
-    let length = decoded.masked.iter().map(bytes_of).sum();
-    let packed = coder::expand(bits, length, limits)?;
-    // Each tensor's own copy of its bits, and the statistics.
-    limits.reserve(length)?;
-    limits.reserve(norms.len())?;
-
-    let mut mask = Mask::default();
-    let mut rest = packed.as_slice();
-    for index in &decoded.masked {
-        let (own, after) = rest.split_at(bytes_of(index));
-        rest = after;
-        let bits = Bits::from_bytes(own.to_vec(), tensors[*index].len())
-            .ok_or(MaskError::Corrupt("a bit lies past the end of its tensor"))?;
-        mask.tensors.insert(*index, bits);
-    }
-    let mut floats = norms
-        .chunks_exact(4)
-        .map(|raw| f32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]));
-    for index in &decoded.moved {
-        let values = floats.by_ref().take(tensors[*index].len()).collect();
-        mask.norms.insert(*index, values);
-    }
-    Ok(mask)
 }

@@ -35,6 +35,10 @@ pub struct Header {
     pub report: Option<Digest>,
     /// The five numbers that a person asks for first.
     pub figures: Figures,
+    /// The artefact whose mask the bits are coded against; none: they stand for themselves.
+    pub parent: Option<Digest>,
+    /// The population prior that the bits are coded with.
+    pub prior: Option<Digest>,
     /// The version of Katagami that wrote it.
     pub software: String,
     /// When it was written.
@@ -105,6 +109,10 @@ mod wire {
         pub(super) software: String,
         #[prost(int64, tag = "16")]
         pub(super) created_at: i64,
+        #[prost(bytes = "vec", tag = "17")]
+        pub(super) parent: Vec<u8>,
+        #[prost(bytes = "vec", tag = "18")]
+        pub(super) prior: Vec<u8>,
     }
 
     /// `katagami.mask.v1.ExecutionProfile`
@@ -182,6 +190,8 @@ pub(super) fn encode(header: &Header, mask: &Mask, architecture: &Architecture) 
         }),
         software: header.software.clone(),
         created_at: header.created_at.as_micros(),
+        parent: header.parent.as_ref().map(bytes).unwrap_or_default(),
+        prior: header.prior.as_ref().map(bytes).unwrap_or_default(),
     }
     .encode_to_vec()
 }
@@ -223,11 +233,9 @@ pub(super) fn decode(
             instructions: profile.instructions,
         },
         weights: digest(&message.weights)?,
-        report: if message.report.is_empty() {
-            None
-        } else {
-            Some(digest(&message.report)?)
-        },
+        report: optional(&message.report)?,
+        parent: optional(&message.parent)?,
+        prior: optional(&message.prior)?,
         figures: Figures {
             kpi_base: figures.kpi_base,
             kpi_mask: figures.kpi_mask,
@@ -285,6 +293,14 @@ fn digest(bytes: &[u8]) -> Result<Digest, MaskError> {
         .try_into()
         .map(Digest::from_bytes)
         .map_err(|_| MaskError::Corrupt("a digest has not 32 bytes"))
+}
+
+fn optional(bytes: &[u8]) -> Result<Option<Digest>, MaskError> {
+    if bytes.is_empty() {
+        Ok(None)
+    } else {
+        digest(bytes).map(Some)
+    }
 }
 
 fn indices(bitset: Vec<u8>, architecture: &Architecture) -> Result<Vec<usize>, MaskError> {

@@ -3,27 +3,35 @@
 //! A library of its own in spirit: it knows weights and bytes, nothing of
 //! sites' data, servers or networks. `docs/mask-format.md` specifies the file.
 
+pub mod algebra;
 pub mod apply;
 pub mod arithmetic;
+mod artefact;
 mod bits;
 mod coder;
 mod error;
 mod format;
 mod header;
 mod limits;
+mod packed;
+mod prior;
+pub mod rate;
 
 use std::collections::BTreeMap;
 
-pub use apply::{apply, apply_artefact, apply_to_safetensors};
+pub use apply::{apply, apply_artefact, apply_artefact_with, apply_to_safetensors};
+pub use artefact::{Artefact, Coding, Sizes};
 pub use bits::Bits;
+pub use coder::Level;
 pub use error::{ApplyError, MaskError};
-pub use format::{Artefact, Sizes, VERSION, decode, decode_with, encode};
+pub use format::{VERSION, decode, decode_with, encode, encode_with};
 pub use header::{ExecutionProfile, Figures, Header};
 pub use limits::Limits;
+pub use prior::Prior;
 
 use error::Unfit;
 
-use crate::base::{Architecture, Role};
+use crate::base::{Architecture, Role, Weights};
 
 /// Which weights are kept, tensor by tensor, and the BatchNorm statistics that
 /// training moved. Indices are canonical ([`Architecture::tensors`]).
@@ -60,6 +68,16 @@ impl Mask {
         match self.weights() {
             0 => 1.0,
             weights => 1.0 - self.dropped() as f64 / weights as f64,
+        }
+    }
+
+    /// Rounds BatchNorm's statistics to what an artefact can hold: means to 1/256 of the base's standard
+    /// deviation, variances to 1/256 of themselves. Masks are judged, digested and written settled.
+    pub fn settle(&mut self, base: &Weights) {
+        for (index, values) in &mut self.norms {
+            if let Some(moved) = artefact::moved(*index, base) {
+                *values = moved.settled(values);
+            }
         }
     }
 

@@ -181,7 +181,7 @@ pub fn perform(
     let Some(images) = decoded(input, events) else {
         return Ok(AttemptOutcome::Stopped);
     };
-    let outcome = trained(input, &images, device, events)?;
+    let mut outcome = trained(input, &images, device, events)?;
     if outcome.stopped {
         return Ok(AttemptOutcome::Stopped);
     }
@@ -206,6 +206,8 @@ pub fn perform(
             report_json,
         });
     }
+    // Judged as devices will have it: with statistics that an artefact can hold.
+    outcome.mask.settle(&input.base);
     let Some(judged) = evidence::judged(input, &outcome.mask, &images.pictures, device, events)? else {
         return Ok(AttemptOutcome::Stopped);
     };
@@ -224,10 +226,12 @@ pub fn perform(
         weights: masked.digest(),
         report: Some(Digest::of(&report_json)),
         figures: five_numbers(&report),
+        parent: None,
+        prior: None,
         software: env!("CARGO_PKG_VERSION").to_owned(),
         created_at: Timestamp::now(),
     };
-    let artefact = encode(&header, &outcome.mask, input.base.architecture)?;
+    let artefact = encode(&header, &outcome.mask, &input.base)?;
     events.note(&format!(
         "{} of {} weights have fallen; the gate says: {}",
         outcome.mask.dropped(),

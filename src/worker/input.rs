@@ -69,7 +69,7 @@ pub(super) fn input(
         Some(parent) => Some(Parent {
             version: parent.version,
             scores: read(fetched, &parent.scores.digest)?,
-            mask: decode(&read(fetched, &parent.artefact.digest)?, Limits::default())?.mask,
+            mask: decode(&read(fetched, &parent.artefact.digest)?, Limits::default())?.mask(&base)?,
         }),
         None => None,
     };

@@ -126,9 +126,11 @@ pub fn artefact_over(base: &Weights) -> (Header, Vec<u8>) {
         weights: apply(&mask, base.clone()).unwrap().digest(),
         report: None,
         figures: Figures::default(),
+        parent: None,
+        prior: None,
         software: "test".to_owned(),
         created_at: Timestamp::from_micros(0),
     };
-    let bytes = encode(&header, &mask, base.architecture).unwrap();
+    let bytes = encode(&header, &mask, &base).unwrap();
     (header, bytes)
 }

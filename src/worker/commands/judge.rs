@@ -49,8 +49,9 @@ pub struct JudgeArgs {
 pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
     let base = args.model.weights()?;
     let artefact = decode(&fs::read(&args.mask).map_err(at(&args.mask))?, Limits::default())?;
+    let mask = artefact.mask(&base)?;
     let masked = apply_artefact(&artefact, base.clone())?;
-    let control = apply(&random_mask(&artefact.mask, 0), base.clone())?;
+    let control = apply(&random_mask(&mask, 0), base.clone())?;
     let classes = files::classes(&args.labelled)?;
     let preprocessing = args.model.preprocessing();
     let labelled: Vec<(usize, &PathBuf)> = (classes.iter().enumerate())
@@ -87,7 +88,7 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
         Ok(evaluate::labelled(&base, &other, &labels, &settings)?)
     };
     let training = TrainingFigures {
-        flips: artefact.mask.dropped() as u64,
+        flips: mask.dropped() as u64,
         ..TrainingFigures::default()
     };
     let gate = GateSettings {

@@ -131,7 +131,7 @@ fn input(args: &TrainArgs) -> Result<AttemptInput, WorkerCommandError> {
             Some(Parent {
                 version: artefact.header.version,
                 scores: fs::read(scores).map_err(at(scores))?,
-                mask: artefact.mask,
+                mask: artefact.mask(&base)?,
             })
         }
         _ => None,
@@ -212,8 +212,8 @@ fn print(
     printer::line(&format!(
         "{out}: {bytes} bytes, drops {} of {} weights, learned from {} pictures in {seconds:.0} s; \
          look into it with `katagami artefact show {out}`",
-        artefact.mask.dropped(),
-        artefact.mask.weights(),
+        artefact.dropped(),
+        artefact.weights(),
         report.images.used,
     ));
     printer::line(&verdict(report));

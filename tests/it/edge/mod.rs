@@ -40,10 +40,12 @@ fn mask_of(site: &str, base: &Weights, preprocessing: Digest, version: u32) -> V
         weights: apply(&mask, base.clone()).unwrap().digest(),
         report: None,
         figures: Figures::default(),
+        parent: None,
+        prior: None,
         software: "test".to_owned(),
         created_at: katagami::domain::Timestamp::from_micros(0),
     };
-    encode(&header, &mask, base.architecture).unwrap()
+    encode(&header, &mask, &base).unwrap()
 }
 
 /// A device's folder and the server that it asks.

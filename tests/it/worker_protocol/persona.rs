@@ -221,12 +221,14 @@ pub fn result(assignment: &proto::Assignment, change: impl FnOnce(&mut Header)) 
         weights: apply(&mask, base.clone()).unwrap().digest(),
         report: Some(Digest::of(&report)),
         figures: Figures::default(),
+        parent: None,
+        prior: None,
         software: "test".to_owned(),
         created_at: Timestamp::from_micros(0),
     };
     change(&mut header);
     JobResult {
-        artefact: encode(&header, &mask, base.architecture).unwrap(),
+        artefact: encode(&header, &mask, &base).unwrap(),
         report,
         scores: assignment.attempt.clone().into_bytes(),
     }

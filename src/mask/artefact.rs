@@ -1,0 +1,290 @@
+//! An artefact in memory: what can be said of it without the base, and the mask that it holds with it.
+
+use super::coder::{self, Level, Moved, Payload, Plane};
+use super::error::Unfit;
+use super::header::{Decoded, Header};
+use super::{Limits, Mask, MaskError, Prior};
+use crate::base::{Architecture, Role, Weights};
+use crate::domain::Digest;
+
+/// A mask with its header, as a file holds them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Artefact {
+    /// What the mask is bound to and where it comes from.
+    pub header: Header,
+    /// The architecture that the header names.
+    pub architecture: &'static Architecture,
+    /// The format version of the file.
+    pub version: u16,
+    /// Where the bytes of the file go.
+    pub sizes: Sizes,
+    /// Canonical indices of the masked tensors, in order.
+    pub(super) masked: Vec<usize>,
+    /// Canonical indices of the BatchNorm statistics that the artefact moves, in order.
+    pub(super) moved: Vec<usize>,
+    pub(super) body: Body,
+}
+
+/// The bytes of each part of an artefact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Sizes {
+    /// Magic, version, lengths and checksum.
+    pub frame: usize,
+    /// The header.
+    pub header: usize,
+    /// The mask's bits, coded.
+    pub bits: usize,
+    /// BatchNorm statistics.
+    pub norms: usize,
+}
+
+impl Sizes {
+    /// The whole file.
+    pub fn total(&self) -> usize {
+        self.frame + self.header + self.bits + self.norms
+    }
+}
+
+/// The mask of an artefact, as far as the file alone says.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Body {
+    /// Version 1 holds the bits themselves.
+    Plain(Mask),
+    /// Later versions hold what the base's weights leave open.
+    Coded { payload: Payload, norms: Vec<u8> },
+}
+
+/// What an artefact may be coded with besides the base. The header names both by their digests.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Coding<'a> {
+    /// How much work goes into small size.
+    pub level: Level,
+    /// The mask of the artefact `header.parent`, over the same tensors.
+    pub parent: Option<&'a Mask>,
+    /// The population prior `header.prior`.
+    pub prior: Option<&'a Prior>,
+}
+
+impl Body {
+    pub(super) fn read(
+        decoded: &Decoded,
+        bits: &[u8],
+        norms: &[u8],
+        limits: &mut Limits,
+    ) -> Result<Self, MaskError> {
+        let size = |index: &usize| decoded.architecture.tensors[*index].len();
+        let sizes: Vec<_> = decoded.masked.iter().map(size).collect();
+        // The parts are kept; the mask that they expand to is as long as the architecture says.
+        limits.reserve(bits.len() + norms.len())?;
+        limits.reserve(sizes.iter().map(|size| size.div_ceil(8)).sum())?;
+        limits.reserve(decoded.moved.iter().map(size).sum::<usize>() * size_of::<f32>())?;
+        let payload = Payload::read(bits, &sizes, decoded.header.parent.is_some())
+            .map_err(|coder::Damaged| MaskError::Corrupt("its bits do not decode"))?;
+        if payload
+            .dropped()
+            .zip(&sizes)
+            .any(|(dropped, size)| dropped >= *size)
+        {
+            return Err(Unfit::NothingKept.of_file());
+        }
+        let roles = decoded
+            .masked
+            .iter()
+            .map(|index| decoded.architecture.tensors[*index].role);
+        if roles
+            .into_iter()
+            .any(|role| matches!(role, Role::NormMean | Role::NormVariance))
+        {
+            return Err(Unfit::MaskedStatistic.of_file());
+        }
+        if norms.is_empty() != decoded.moved.is_empty() {
+            return Err(MaskError::Corrupt(
+                "its BatchNorm statistics are too few or too many",
+            ));
+        }
+        Ok(Self::Coded {
+            payload,
+            norms: norms.to_vec(),
+        })
+    }
+}
+
+impl Artefact {
+    /// How many weights are masked at all: kept and dropped ones.
+    pub fn weights(&self) -> usize {
+        self.masked
+            .iter()
+            .map(|index| self.architecture.tensors[*index].len())
+            .sum()
+    }
+
+    /// How many weights of each masked tensor are dropped, by canonical index.
+    pub fn dropped_by_tensor(&self) -> Vec<(usize, usize)> {
+        match &self.body {
+            Body::Plain(mask) => mask
+                .tensors
+                .iter()
+                .map(|(index, bits)| (*index, bits.count_zeros()))
+                .collect(),
+            Body::Coded { payload, .. } => self.masked.iter().copied().zip(payload.dropped()).collect(),
+        }
+    }
+
+    /// How many weights are dropped.
+    pub fn dropped(&self) -> usize {
+        self.dropped_by_tensor().iter().map(|(_, dropped)| dropped).sum()
+    }
+
+    /// The share of masked weights that is kept; 1 for a mask over nothing.
+    pub fn density(&self) -> f64 {
+        match self.weights() {
+            0 => 1.0,
+            weights => 1.0 - self.dropped() as f64 / weights as f64,
+        }
+    }
+
+    /// How its bits are coded, in words for people.
+    pub fn coding(&self) -> String {
+        match &self.body {
+            Body::Plain(_) => "packed bits behind zstd".to_owned(),
+            Body::Coded { payload, .. } => format!(
+                "level {}, odds of a drop rise by {} nats an octave",
+                match payload.level() {
+                    Level::Best => "best",
+                    Level::Fast | Level::Auto => "fast",
+                },
+                payload.tilt()
+            ),
+        }
+    }
+
+    /// The mask, decoded with the base that it is bound to; another base is refused.
+    pub fn mask(&self, base: &Weights) -> Result<Mask, MaskError> {
+        self.mask_with(base, &Coding::default())
+    }
+
+    /// As [`Artefact::mask`], for an artefact that needs its parent or a prior.
+    pub fn mask_with(&self, base: &Weights, coding: &Coding) -> Result<Mask, MaskError> {
+        // The digest takes as long as the decoding; what a wrong base decodes to is thrown away.
+        let (given, mask) = rayon::join(|| base.digest(), || self.decoded(base, coding));
+        if given != self.header.base {
+            return Err(MaskError::WrongBase {
+                expected: self.header.base,
+                given,
+            });
+        }
+        mask
+    }
+
+    fn decoded(&self, base: &Weights, coding: &Coding) -> Result<Mask, MaskError> {
+        let Body::Coded { payload, norms } = &self.body else {
+            let Body::Plain(mask) = &self.body else {
+                unreachable!("there are two kinds")
+            };
+            return Ok(mask.clone());
+        };
+        if base.architecture != self.architecture {
+            return Err(MaskError::Mismatch("the base has another architecture"));
+        }
+        let planes = coding.planes(&self.header, &self.masked, base)?;
+        let damaged = |coder::Damaged| MaskError::Corrupt("its bits do not decode");
+        let bits = payload.decode(&planes).map_err(damaged)?;
+        let moved: Vec<_> = self
+            .moved
+            .iter()
+            .map(|index| moved(*index, base))
+            .collect::<Option<_>>()
+            .ok_or(Unfit::MovedWeight.of_file())?;
+        let norms = coder::decode_statistics(norms, &moved)
+            .map_err(|coder::Damaged| MaskError::Corrupt("its BatchNorm statistics do not decode"))?;
+        let mask = Mask {
+            tensors: self.masked.iter().copied().zip(bits).collect(),
+            norms: self.moved.iter().copied().zip(norms).collect(),
+        };
+        mask.check(self.architecture).map_err(Unfit::of_file)?;
+        Ok(mask)
+    }
+}
+
+impl Coding<'_> {
+    /// The coded bits and statistics of `mask`.
+    pub(super) fn encode(
+        &self,
+        header: &Header,
+        mask: &Mask,
+        base: &Weights,
+    ) -> Result<(Vec<u8>, Vec<u8>), MaskError> {
+        let masked: Vec<_> = mask.tensors.keys().copied().collect();
+        let planes = self.planes(header, &masked, base)?;
+        let bits = coder::encode(&planes, &mask.tensors.values().collect::<Vec<_>>(), self.level);
+        let mut norms = Vec::new();
+        for (index, values) in &mask.norms {
+            let moved = moved(*index, base).ok_or(Unfit::MovedWeight.of_caller())?;
+            if moved.settled(values) != *values {
+                return Err(MaskError::Mismatch("its BatchNorm statistics are not settled"));
+            }
+            norms.push((moved, values.as_slice()));
+        }
+        Ok((bits, coder::encode_statistics(&norms)))
+    }
+
+    /// What the coder sees of each masked tensor.
+    fn planes<'a>(
+        &'a self,
+        header: &Header,
+        masked: &[usize],
+        base: &'a Weights,
+    ) -> Result<Vec<Plane<'a>>, MaskError> {
+        let needed = |digest: Option<Digest>, given: bool, missing: fn(Digest) -> MaskError| match digest {
+            Some(digest) if !given => Err(missing(digest)),
+            Some(_) => Ok(true),
+            None => Ok(false),
+        };
+        let with_parent = needed(header.parent, self.parent.is_some(), MaskError::ParentMissing)?;
+        let with_prior = needed(header.prior, self.prior.is_some(), MaskError::PriorMissing)?;
+        if let Some(prior) = self
+            .prior
+            .filter(|prior| with_prior && Some(prior.digest()) != header.prior)
+        {
+            return Err(MaskError::PriorMissing(header.prior.unwrap_or(prior.base)));
+        }
+        let plane = |index: &usize| {
+            let weights = &base.values[*index];
+            let parent = match self.parent.filter(|_| with_parent) {
+                Some(parent) => Some(
+                    parent
+                        .tensors
+                        .get(index)
+                        .filter(|bits| bits.len() == weights.len())
+                        .ok_or(MaskError::Mismatch("its parent masks other tensors"))?,
+                ),
+                None => None,
+            };
+            let rows = base.architecture.tensors[*index].rows();
+            let prior = self
+                .prior
+                .filter(|_| with_prior)
+                .and_then(|prior| prior.leaning(*index));
+            Ok(Plane {
+                weights,
+                rows,
+                parent,
+                prior,
+            })
+        };
+        masked.iter().map(plane).collect()
+    }
+}
+
+/// The base's statistics at `index`; none if there is a weight.
+pub(super) fn moved(index: usize, base: &Weights) -> Option<Moved<'_>> {
+    let values = base.values.get(index)?;
+    match base.architecture.tensors[index].role {
+        Role::NormMean => Some(Moved::Mean {
+            base: values,
+            variance: base.values.get(index + 1)?,
+        }),
+        Role::NormVariance => Some(Moved::Variance { base: values }),
+        _ => None,
+    }
+}

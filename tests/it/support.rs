@@ -131,6 +131,6 @@ pub fn artefact_over(base: &Weights) -> (Header, Vec<u8>) {
         software: "test".to_owned(),
         created_at: Timestamp::from_micros(0),
     };
-    let bytes = encode(&header, &mask, &base).unwrap();
+    let bytes = encode(&header, &mask, base).unwrap();
     (header, bytes)
 }

@@ -45,7 +45,7 @@ fn mask_of(site: &str, base: &Weights, preprocessing: Digest, version: u32) -> V
         software: "test".to_owned(),
         created_at: katagami::domain::Timestamp::from_micros(0),
     };
-    encode(&header, &mask, &base).unwrap()
+    encode(&header, &mask, base).unwrap()
 }
 
 /// A device's folder and the server that it asks.

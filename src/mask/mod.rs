@@ -11,6 +11,7 @@ mod error;
 mod format;
 mod header;
 mod limits;
+pub mod onnx;
 
 use std::collections::BTreeMap;
 

@@ -65,7 +65,7 @@ fixtures: setup ## Makes tests/fixtures/embeddings.json anew from the reference 
 	@scripts/fixtures.sh
 
 .PHONY: check-torch
-check-torch: setup build ## Checks a device's model with PyTorch (5 GB, once)
+check-torch: setup build ## Checks a device's model with PyTorch, and masked ONNX exports with onnxruntime (5 GB, once)
 	@scripts/check-torch.sh
 
 .PHONY: doc

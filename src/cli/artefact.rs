@@ -9,6 +9,7 @@ use serde_json::json;
 use super::printer;
 use crate::base::{ImportError, import};
 use crate::domain::{ErrorKind, Problem};
+use crate::mask::onnx::{OnnxError, apply_to_onnx};
 use crate::mask::{ApplyError, Artefact, Limits, MaskError, apply_artefact, apply_to_safetensors, decode};
 
 /// The longest file that is read as an artefact. One over two billion weights is shorter.
@@ -46,7 +47,10 @@ enum ArtefactCommand {
         /// The base's weights (safetensors)
         #[arg(long)]
         base: PathBuf,
-        /// Where the masked weights go (safetensors; names, order and other tensors as in the base)
+        /// An ONNX export of the base, to be masked instead of its safetensors (docs/onnx.md)
+        #[arg(long, value_name = "EXPORT")]
+        onnx: Option<PathBuf>,
+        /// Where the masked weights go (names, order and other tensors as in the base or its export)
         #[arg(long)]
         out: PathBuf,
     },
@@ -77,6 +81,9 @@ pub enum ArtefactCommandError {
     /// The masked weights were not written.
     #[error(transparent)]
     Apply(ApplyError),
+    /// The masked ONNX file was not written.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
 }
 
 impl Problem for ArtefactCommandError {
@@ -90,6 +97,7 @@ impl Problem for ArtefactCommandError {
                 _ => ErrorKind::Unavailable,
             },
             Self::Apply(error) => error.kind(),
+            Self::Onnx(error) => error.kind(),
             Self::Mask { source, .. } => source.kind(),
             Self::Base(error) => error.kind(),
         }
@@ -99,6 +107,7 @@ impl Problem for ArtefactCommandError {
         match self {
             Self::Io { .. } => "file_unusable",
             Self::Apply(error) => error.code(),
+            Self::Onnx(error) => error.code(),
             Self::Mask { source, .. } => source.code(),
             Self::Base(error) => error.code(),
         }
@@ -124,12 +133,25 @@ pub fn run(args: ArtefactArgs) -> Result<(), ArtefactCommandError> {
                 None => printer::line("whole; give --base to check the weights that it yields"),
             }
         }
-        ArtefactCommand::Apply { file, base, out } => {
+        ArtefactCommand::Apply {
+            file,
+            base,
+            onnx,
+            out,
+        } => {
             let artefact = read(&file)?;
-            apply_to_safetensors(&artefact, &base, &out).map_err(|error| match error {
-                ApplyError::Mask(source) => ArtefactCommandError::Mask { path: file, source },
-                other => ArtefactCommandError::Apply(other),
-            })?;
+            match onnx {
+                None => apply_to_safetensors(&artefact, &base, &out).map_err(|error| match error {
+                    ApplyError::Mask(source) => ArtefactCommandError::Mask { path: file, source },
+                    other => ArtefactCommandError::Apply(other),
+                })?,
+                Some(export) => {
+                    let base = import(artefact.architecture, &base)?;
+                    let masked = apply_artefact(&artefact, base.clone())
+                        .map_err(|source| ArtefactCommandError::Mask { path: file, source })?;
+                    apply_to_onnx(&base, &masked, &export, &out)?;
+                }
+            }
             printer::line(&format!(
                 "{} has the weights {}",
                 out.display(),

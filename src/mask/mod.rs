@@ -13,6 +13,8 @@ mod error;
 mod format;
 mod header;
 mod limits;
+mod limits;
+pub mod onnx;
 mod packed;
 mod prior;
 pub mod rate;

@@ -1,6 +1,6 @@
 //! `katagami artefact …` over the real executable.
 
-use katagami::base::{architecture, import};
+use katagami::base::{Weights, architecture, import};
 
 use crate::support::{artefact_over, generated_base, katagami, stored};
 
@@ -111,4 +111,80 @@ fn names_order_and_other_tensors_of_the_base_file_stay() {
     assert_eq!(written[..8 + header.len()], other[..8 + header.len()]);
     assert_eq!(written.len(), other.len());
     assert_eq!(written[written.len() - 8..], [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+/// A field of an ONNX message.
+fn field(number: u32, content: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    prost::encoding::bytes::encode(number, &content.to_vec(), &mut bytes);
+    bytes
+}
+
+/// An ONNX model with the tensors of `weights`, each layer of which is read by `operators`.
+fn onnx(weights: &Weights, operators: [&str; 2]) -> Vec<u8> {
+    let names: Vec<&[u8]> = (weights.architecture.tensors.iter())
+        .map(|spec| spec.name.as_bytes())
+        .collect();
+    let node = |operator: &str, inputs: &[&[u8]]| {
+        let mut node = field(1, b"");
+        inputs.iter().for_each(|input| node.extend(field(1, input)));
+        node.extend(field(4, operator.as_bytes()));
+        field(1, &node)
+    };
+    let mut graph = Vec::new();
+    for layer in names.chunks(5) {
+        graph.extend(node(operators[0], &layer[..1]));
+        graph.extend(node(operators[1], &layer[1..]));
+    }
+    for (name, values) in names.iter().zip(&weights.values) {
+        let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let tensor = [&[0x10, 1][..], &field(8, name), &field(9, &raw)].concat();
+        graph.extend(field(5, &tensor));
+    }
+    field(7, &graph)
+}
+
+#[test]
+fn an_onnx_export_of_the_base_is_masked_in_place_and_a_quantised_one_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = generated_base(1);
+    let base_path = stored(&base, folder.path(), "base.safetensors");
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("mask.kgm"), artefact_over(&base).1).unwrap();
+    let apply = |export: &str, out: &str| {
+        let base = base_path.to_str().unwrap();
+        katagami(
+            folder.path(),
+            &[
+                "artefact",
+                "apply",
+                &at("mask.kgm"),
+                "--base",
+                base,
+                "--onnx",
+                &at(export),
+                "--out",
+                &at(out),
+            ],
+        )
+    };
+
+    let layers = ["Conv", "BatchNormalization"];
+    std::fs::write(at("base.onnx"), onnx(&base, layers)).unwrap();
+    apply("base.onnx", "masked.onnx").good();
+    let base = base_path.to_str().unwrap();
+    let (mask, out) = (at("mask.kgm"), at("masked.safetensors"));
+    katagami(
+        folder.path(),
+        &["artefact", "apply", &mask, "--base", base, "--out", &out],
+    )
+    .good();
+    let masked = import(architecture("efficientnet_lite0").unwrap(), out.as_ref()).unwrap();
+    assert!(std::fs::read(at("masked.onnx")).unwrap() == onnx(&masked, layers));
+
+    let quantised = onnx(&generated_base(1), ["QLinearConv", "BatchNormalization"]);
+    std::fs::write(at("quantised.onnx"), quantised).unwrap();
+    let said = apply("quantised.onnx", "none.onnx").refused(2);
+    assert!(said.contains("quantised") && said.contains("torch.onnx.export"));
+    assert!(!folder.path().join("none.onnx").exists(), "nothing was written");
 }

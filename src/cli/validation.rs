@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::images::pack;
-use super::remote::{CommandError, Remote, of_site};
+use super::remote::{CommandError, Remote};
 use super::{printer, progress};
 use crate::client::{Client, Upload};
 use crate::domain::SiteName;
@@ -59,7 +59,7 @@ pub async fn run(args: ValidationArgs) -> Result<(), CommandError> {
             }
         }
         ValidationCommand::List { site } => {
-            let sets = of_site(&client, &site, client.all_validation_sets(&site).await?).await?;
+            let sets = client.all_validation_sets(&site).await?;
             args.remote.answer(&sets, || list(&site, &sets));
         }
     }

@@ -5,7 +5,7 @@ mod watch;
 use clap::{Args, Subcommand};
 
 use super::printer;
-use super::remote::{CommandError, Remote, of_site};
+use super::remote::{CommandError, Remote};
 use crate::domain::job::JobState;
 use crate::domain::report::Kpi;
 use crate::domain::{JobId, MaskVersion, SiteName, SnapshotId};
@@ -146,7 +146,7 @@ pub async fn run(args: JobArgs) -> Result<(), CommandError> {
                 state,
                 ..JobQuery::default()
             };
-            let jobs = of_site(&client, &site, client.all_jobs(&site, &query).await?).await?;
+            let jobs = client.all_jobs(&site, &query).await?;
             remote.answer(&jobs, || list(&site, &jobs));
         }
         JobCommand::Cancel { job } => {

@@ -85,18 +85,30 @@ async fn a_job_ends_with_its_mask(#[values(Sqlite, Postgres)] backend: Backend) 
         (leased.mask_version, leased.seed, leased.budget),
         (MaskVersion(1), u64::MAX, Some(12))
     );
+    assert_eq!(leased.images, 1);
+    let mut tx = world.read().await;
+    let images = attempts::images(&mut tx, leased.attempt, b"", 9).await.unwrap();
+    let sizes: Vec<_> = images.iter().map(|image| (image.digest, image.bytes)).collect();
+    assert_eq!(sizes, [(image, 4)]);
+    let judges = attempts::labelled(&mut tx, leased.attempt, b"", 9).await.unwrap();
+    let judge = &judges[0];
     assert_eq!(
-        leased.images.iter().map(|image| image.digest).collect::<Vec<_>>(),
-        [image]
+        (judges.len(), judge.digest, judge.class.as_str()),
+        (1, labelled, "ok")
     );
-    assert_eq!(
-        leased
-            .labelled
-            .iter()
-            .map(|image| image.digest)
-            .collect::<Vec<_>>(),
-        [labelled]
-    );
+    for after in [
+        attempts::images(&mut tx, leased.attempt, image.as_bytes(), 9)
+            .await
+            .unwrap()
+            .len(),
+        attempts::labelled(&mut tx, leased.attempt, labelled.as_bytes(), 9)
+            .await
+            .unwrap()
+            .len(),
+    ] {
+        assert_eq!(after, 0, "after the last one comes nothing");
+    }
+    drop(tx);
     assert_eq!(leased.base.manifest.digest, world.base);
     assert!(world.leases("two").await.is_none(), "there is one job");
 

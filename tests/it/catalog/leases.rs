@@ -527,3 +527,47 @@ async fn many_workers_at_once_get_each_job_once_in_fair_order() {
         assert!(attempts.iter().all(|attempt| attempt.number == 1));
     }
 }
+
+#[rstest]
+#[tokio::test]
+async fn a_job_that_never_stops_talking_is_told_once_that_its_log_is_full(
+    #[values(Sqlite, Postgres)] backend: Backend,
+) {
+    let world = World::new(backend).await;
+    let site = world.site("osaka").await;
+    world.image(&site, "cell", &[]).await;
+    let job = world.job(&site).await;
+    let leased = world.leases("one").await.expect("a job is queued");
+    let long = "é".repeat(3000);
+    let lines: Vec<String> = (0..6000).map(|number| format!("line {number}")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    beats(&world, leased.attempt, &[&long], &[]).await;
+    let first = logged(&world, &job).await;
+    assert_eq!(first, ["é".repeat(2000)], "a line is cut between characters");
+    beats(&world, leased.attempt, &lines, &[]).await;
+    let last = logged(&world, &job).await.pop();
+    assert_eq!(
+        last.as_deref(),
+        Some("line 5999"),
+        "what comes at once is kept whole, in order"
+    );
+    beats(&world, leased.attempt, &lines, &[]).await;
+    let shown = logged(&world, &job).await;
+    let [.., last, full] = shown.as_slice() else {
+        panic!("a log has lines")
+    };
+    assert_eq!(last, "line 3998", "ten thousand, with the first one");
+    assert!(full.contains("10000") && full.contains("dropped"), "{full}");
+    beats(&world, leased.attempt, &["more"], &[]).await;
+    assert_eq!(
+        logged(&world, &job).await,
+        shown,
+        "said once, and nothing after it"
+    );
+}
+
+/// The lines of a job that people are shown.
+async fn logged(world: &World, job: &katagami::wire::v1::jobs::Job) -> Vec<String> {
+    let logs = jobs::logs(&mut world.read().await, job.id).await.unwrap();
+    logs.lines.into_iter().map(|line| line.line).collect()
+}

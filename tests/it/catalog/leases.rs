@@ -541,24 +541,30 @@ async fn a_job_that_never_stops_talking_is_told_once_that_its_log_is_full(
     let long = "é".repeat(3000);
     let lines: Vec<String> = (0..6000).map(|number| format!("line {number}")).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    beats(&world, leased.attempt, &[&long], &[]).await;
+    assert_eq!(
+        beats(&world, leased.attempt, &[&long], &[]).await,
+        Order::Continue
+    );
     let first = logged(&world, &job).await;
     assert_eq!(first, ["é".repeat(2000)], "a line is cut between characters");
-    beats(&world, leased.attempt, &lines, &[]).await;
+    assert_eq!(beats(&world, leased.attempt, &lines, &[]).await, Order::Continue);
     let last = logged(&world, &job).await.pop();
     assert_eq!(
         last.as_deref(),
         Some("line 5999"),
         "what comes at once is kept whole, in order"
     );
-    beats(&world, leased.attempt, &lines, &[]).await;
+    assert_eq!(beats(&world, leased.attempt, &lines, &[]).await, Order::Continue);
     let shown = logged(&world, &job).await;
     let [.., last, full] = shown.as_slice() else {
         panic!("a log has lines")
     };
     assert_eq!(last, "line 3998", "ten thousand, with the first one");
     assert!(full.contains("10000") && full.contains("dropped"), "{full}");
-    beats(&world, leased.attempt, &["more"], &[]).await;
+    assert_eq!(
+        beats(&world, leased.attempt, &["more"], &[]).await,
+        Order::Continue
+    );
     assert_eq!(
         logged(&world, &job).await,
         shown,

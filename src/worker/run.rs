@@ -46,7 +46,7 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 0)]
     threads: usize,
     /// Where fetched images, bases and checkpoints are kept
-    #[arg(long, env = "KATAGAMI_CACHE", value_name = "DIR", default_value_os_t = default_cache())]
+    #[arg(long, env = "KATAGAMI_WORKER_CACHE", value_name = "DIR", default_value_os_t = default_cache())]
     cache: PathBuf,
     /// Most gigabytes that the cache may hold besides what the running job needs
     #[arg(long, value_name = "GB", default_value_t = 20)]

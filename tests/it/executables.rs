@@ -66,3 +66,16 @@ fn help_names_every_subcommand_with_a_sentence() {
         );
     }
 }
+
+#[cfg(feature = "worker")]
+#[test]
+fn the_cache_of_a_worker_is_not_that_of_the_set_up_scripts() {
+    let worker = Command::new(env!("CARGO_BIN_EXE_katagami-worker"))
+        .args(["run", "--help"])
+        .env("KATAGAMI_CACHE", "/of/the/scripts")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(worker.stdout).unwrap();
+    assert!(help.contains("KATAGAMI_WORKER_CACHE"), "{help}");
+    assert!(!help.contains("/of/the/scripts"), "{help}");
+}

@@ -49,7 +49,7 @@ enum ReleaseCommand {
         /// The channel
         channel: ChannelName,
     },
-    /// Show a site's channels, or one of them
+    /// Show where a site's channels point, or one of them
     Show {
         /// The site
         site: SiteName,

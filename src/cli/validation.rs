@@ -27,7 +27,8 @@ enum ValidationCommand {
     /// The folder (or tar) has one folder of pictures for each class, CLASS/FILE; or
     /// validation/CLASS/FILE and test/CLASS/FILE; or files with labels.csv (file,class or
     /// file,class,split). The gate judges by split validation; split test is kept from it, and
-    /// is what people are shown. Without splits, two fifths are kept as test.
+    /// is what people are shown. A set without splits is split if it has 100 pictures or more: two
+    /// fifths are test then.
     Set {
         /// The site
         site: SiteName,

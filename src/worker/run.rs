@@ -36,10 +36,10 @@ pub struct RunArgs {
     /// Read the token from the first line of standard input, and end when that is closed
     #[arg(long)]
     token_stdin: bool,
-    /// Certificates (PEM) that are trusted besides the system's
+    /// Certificates to trust besides the system's (PEM)
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// auto, cpu or cuda:N
+    /// What to compute on: auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// Threads within one operation; the bits of a training depend on it (0: all cores)

@@ -34,7 +34,7 @@ enum MaskCommand {
         /// The site
         site: SiteName,
     },
-    /// Show a mask
+    /// Show a mask: its verdict, figures and origin
     Show {
         /// The site
         site: SiteName,
@@ -55,7 +55,7 @@ enum MaskCommand {
         /// The mask's version
         version: MaskVersion,
         /// Where it goes. Default: SITE-VERSION.kgm
-        #[arg(long)]
+        #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
 }

@@ -17,6 +17,7 @@ mod failure;
 pub mod fetch;
 mod input;
 pub mod lease;
+pub mod lists;
 pub mod patience;
 pub mod pictures;
 pub mod progress;

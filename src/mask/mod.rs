@@ -13,7 +13,6 @@ mod error;
 mod format;
 mod header;
 mod limits;
-mod limits;
 pub mod onnx;
 mod packed;
 mod prior;

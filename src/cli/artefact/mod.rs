@@ -1,16 +1,18 @@
 //! `katagami artefact …`: looking into a mask's file and laying it over a base.
 
+mod recode;
+mod sets;
+mod show;
+
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
-use serde_json::json;
-
 use super::printer;
-use crate::base::{ImportError, import};
+use crate::base::{ImportError, Weights, import, overlay_safetensors, write_atomically};
 use crate::domain::{ErrorKind, Problem};
 use crate::mask::onnx::{OnnxError, apply_to_onnx};
-use crate::mask::{ApplyError, Artefact, Limits, MaskError, apply_artefact, apply_to_safetensors, decode};
+use crate::mask::{Artefact, Coding, Limits, Mask, MaskError, apply_artefact_with, decode};
+use clap::{Args, Subcommand};
 
 /// The longest file that is read as an artefact. One over two billion weights is shorter.
 const LONGEST: u64 = 256 << 20;
@@ -39,7 +41,19 @@ enum ArtefactCommand {
         /// The base's weights (safetensors)
         #[arg(long)]
         base: Option<PathBuf>,
+        #[command(flatten)]
+        needs: Needs,
     },
+    /// Compare two masks over the same base: what both drop, tensor by tensor, and against chance
+    Diff(sets::DiffArgs),
+    /// Compare several masks over the same base, each with each
+    Stats(sets::StatsArgs),
+    /// Write the mask that drops what several masks drop
+    Merge(sets::MergeArgs),
+    /// Write the same mask anew: at another level, in the newest format, as a delta, with a prior
+    Recode(recode::RecodeArgs),
+    /// Learn a population prior from the masks of several sites
+    Prior(recode::PriorArgs),
     /// Lay a mask over a base and write the masked weights
     Apply {
         /// The artefact
@@ -50,6 +64,8 @@ enum ArtefactCommand {
         /// An ONNX export of the base, to be masked instead of its safetensors (docs/onnx.md)
         #[arg(long, value_name = "EXPORT")]
         onnx: Option<PathBuf>,
+        #[command(flatten)]
+        needs: Needs,
         /// Where the masked weights go (names, order and other tensors as in the base or its export)
         #[arg(long)]
         out: PathBuf,
@@ -78,9 +94,6 @@ pub enum ArtefactCommandError {
     /// The base cannot be read.
     #[error(transparent)]
     Base(#[from] ImportError),
-    /// The masked weights were not written.
-    #[error(transparent)]
-    Apply(ApplyError),
     /// The masked ONNX file was not written.
     #[error(transparent)]
     Onnx(#[from] OnnxError),
@@ -93,10 +106,9 @@ impl Problem for ArtefactCommandError {
                 io::ErrorKind::NotFound => ErrorKind::NotFound,
                 io::ErrorKind::PermissionDenied => ErrorKind::Forbidden,
                 io::ErrorKind::FileTooLarge => ErrorKind::TooLarge,
-                io::ErrorKind::IsADirectory => ErrorKind::Invalid,
+                io::ErrorKind::IsADirectory | io::ErrorKind::InvalidData => ErrorKind::Invalid,
                 _ => ErrorKind::Unavailable,
             },
-            Self::Apply(error) => error.kind(),
             Self::Onnx(error) => error.kind(),
             Self::Mask { source, .. } => source.kind(),
             Self::Base(error) => error.kind(),
@@ -106,7 +118,6 @@ impl Problem for ArtefactCommandError {
     fn code(&self) -> &'static str {
         match self {
             Self::Io { .. } => "file_unusable",
-            Self::Apply(error) => error.code(),
             Self::Onnx(error) => error.code(),
             Self::Mask { source, .. } => source.code(),
             Self::Base(error) => error.code(),
@@ -117,39 +128,41 @@ impl Problem for ArtefactCommandError {
 /// Runs an `artefact` command.
 pub fn run(args: ArtefactArgs) -> Result<(), ArtefactCommandError> {
     match args.command {
-        ArtefactCommand::Show { file, json } => show(&read(&file)?, json),
-        ArtefactCommand::Verify { file, base } => {
+        ArtefactCommand::Show { file, json } => show::show(&read(&file)?, json),
+        ArtefactCommand::Diff(args) => sets::diff(&args)?,
+        ArtefactCommand::Stats(args) => sets::stats(&args)?,
+        ArtefactCommand::Merge(args) => sets::merge(&args)?,
+        ArtefactCommand::Recode(args) => recode::recode(&args)?,
+        ArtefactCommand::Prior(args) => recode::prior(&args)?,
+        ArtefactCommand::Verify { file, base, needs } => {
             let artefact = read(&file)?;
-            match base {
-                Some(base) => {
-                    let base = import(artefact.architecture, &base)?;
-                    apply_artefact(&artefact, base)
-                        .map_err(|source| ArtefactCommandError::Mask { path: file, source })?;
-                    printer::line(&format!(
-                        "whole, and yields the weights {} on this base",
-                        artefact.header.weights
-                    ));
-                }
-                None => printer::line("whole; give --base to check the weights that it yields"),
-            }
+            let Some(base) = base else {
+                printer::line("whole; give --base to check the weights that it yields");
+                return Ok(());
+            };
+            needs.masked(&file, &artefact, import(artefact.architecture, &base)?)?;
+            printer::line(&format!(
+                "whole, and yields the weights {} on this base",
+                artefact.header.weights
+            ));
         }
         ArtefactCommand::Apply {
             file,
             base,
             onnx,
+            needs,
             out,
         } => {
             let artefact = read(&file)?;
+            let weights = import(artefact.architecture, &base)?;
             match onnx {
-                None => apply_to_safetensors(&artefact, &base, &out).map_err(|error| match error {
-                    ApplyError::Mask(source) => ArtefactCommandError::Mask { path: file, source },
-                    other => ArtefactCommandError::Apply(other),
-                })?,
+                None => {
+                    let masked = needs.masked(&file, &artefact, weights)?;
+                    overlay_safetensors(&base, &masked, &out).map_err(at(&out))?;
+                }
                 Some(export) => {
-                    let base = import(artefact.architecture, &base)?;
-                    let masked = apply_artefact(&artefact, base.clone())
-                        .map_err(|source| ArtefactCommandError::Mask { path: file, source })?;
-                    apply_to_onnx(&base, &masked, &export, &out)?;
+                    let masked = needs.masked(&file, &artefact, weights.clone())?;
+                    apply_to_onnx(&weights, &masked, &export, &out)?;
                 }
             }
             printer::line(&format!(
@@ -160,6 +173,44 @@ pub fn run(args: ArtefactArgs) -> Result<(), ArtefactCommandError> {
         }
     }
     Ok(())
+}
+
+/// What an artefact may need besides its base.
+#[derive(Debug, Args)]
+struct Needs {
+    /// The artefact that this one is a delta to
+    #[arg(long)]
+    parent: Option<PathBuf>,
+    /// The population prior that it is coded with
+    #[arg(long)]
+    prior: Option<PathBuf>,
+}
+
+impl Needs {
+    /// The masked weights of `base`, checked against the artefact's header.
+    fn masked(
+        &self,
+        file: &Path,
+        artefact: &Artefact,
+        base: Weights,
+    ) -> Result<Weights, ArtefactCommandError> {
+        let parent = match &self.parent {
+            Some(path) => Some(recode::parent(path, &base)?),
+            None => None,
+        };
+        if let (Some(expected), Some((given, _))) = (artefact.header.parent, &parent)
+            && expected != *given
+        {
+            return Err(of(file)(MaskError::ParentMissing(expected)));
+        }
+        let prior = self.prior.as_deref().map(recode::read_prior).transpose()?;
+        let coding = Coding {
+            parent: parent.as_ref().map(|(_, mask)| mask),
+            prior: prior.as_ref(),
+            ..Coding::default()
+        };
+        apply_artefact_with(artefact, base, &coding).map_err(of(file))
+    }
 }
 
 fn read(path: &Path) -> Result<Artefact, ArtefactCommandError> {
@@ -188,98 +239,24 @@ fn at(path: &Path) -> impl FnOnce(std::io::Error) -> ArtefactCommandError + use<
     move |source| ArtefactCommandError::Io { path, source }
 }
 
-fn show(artefact: &Artefact, as_json: bool) {
-    let Artefact {
-        header,
-        architecture,
-        sizes,
-        ..
-    } = artefact;
-    let by_tensor = artefact.dropped_by_tensor();
-    if as_json {
-        return printer::json(&json!({
-            "architecture": architecture.name,
-            "header": header,
-            "format": artefact.version,
-            "coding": artefact.coding(),
-            "masked_tensors": by_tensor.len(),
-            "masked_weights": artefact.weights(),
-            "dropped_weights": artefact.dropped(),
-            "density": artefact.density(),
-            "bytes": { "total": sizes.total(), "parts": sizes },
-        }));
-    }
-    let say = |what: &str, value: &dyn std::fmt::Display| printer::line(&format!("{what:<16}{value}"));
-    say(
-        "mask",
-        &format_args!(
-            "version {} of site {}, made {}",
-            header.version, header.site, header.created_at
-        ),
-    );
-    say("base", &format_args!("{} ({})", header.base, architecture.name));
-    say("preprocessing", &header.preprocessing);
-    say("snapshot", &header.snapshot);
-    say("recipe", &header.recipe);
-    say("weights", &format_args!("{} once applied", header.weights));
-    if let Some(report) = header.report {
-        say("report", &report);
-    }
-    let profile = &header.profile;
-    say(
-        "trained on",
-        &format_args!(
-            "libtorch {}, {}, {} threads, {}",
-            profile.libtorch, profile.device, profile.threads, profile.instructions
-        ),
-    );
-    say(
-        "drops",
-        &format_args!(
-            "{} of {} weights in {} tensors ({:.4} % kept)",
-            artefact.dropped(),
-            artefact.weights(),
-            by_tensor.len(),
-            100.0 * artefact.density()
-        ),
-    );
-    say(
-        "bytes",
-        &format_args!(
-            "{} in all: header {}, bits {}, BatchNorm statistics {}, frame {}",
-            sizes.total(),
-            sizes.header,
-            sizes.bits,
-            sizes.norms,
-            sizes.frame
-        ),
-    );
-    say(
-        "coded",
-        &format_args!("format {}, {}", artefact.version, artefact.coding()),
-    );
-    if let Some(parent) = header.parent {
-        say("delta to", &parent);
-    }
-    if let Some(prior) = header.prior {
-        say("with prior", &prior);
-    }
-    let rows: Vec<_> = by_tensor
-        .into_iter()
-        .filter(|(_, dropped)| *dropped > 0)
-        .map(|(index, dropped)| {
-            let tensor = &architecture.tensors[index];
-            let share = 100.0 * (1.0 - dropped as f64 / tensor.len() as f64);
-            [
-                tensor.name.clone(),
-                tensor.len().to_string(),
-                dropped.to_string(),
-                format!("{share:.4} %"),
-            ]
-        })
-        .collect();
-    if !rows.is_empty() {
-        printer::line("");
-        printer::table(["TENSOR", "WEIGHTS", "DROPPED", "KEPT"], &rows);
-    }
+/// The mask of the artefact `path`, and the artefact.
+fn mask_of(path: &Path, base: &Weights) -> Result<(Artefact, Mask), ArtefactCommandError> {
+    let artefact = read(path)?;
+    let mask = artefact.mask(base).map_err(of(path))?;
+    Ok((artefact, mask))
+}
+
+/// The weights of `base`, read as the architecture that the artefact `path` names.
+fn base_for(path: &Path, base: &Path) -> Result<Weights, ArtefactCommandError> {
+    Ok(import(read(path)?.architecture, base)?)
+}
+
+fn of(path: &Path) -> impl FnOnce(MaskError) -> ArtefactCommandError + use<> {
+    let path = path.to_owned();
+    move |source| ArtefactCommandError::Mask { path, source }
+}
+
+/// Writes a file, whole or not at all.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), ArtefactCommandError> {
+    write_atomically(path, |file| file.write_all(bytes)).map_err(at(path))
 }

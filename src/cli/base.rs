@@ -62,7 +62,7 @@ enum BaseCommand {
 
 #[derive(Debug, Args)]
 struct Import {
-    /// The architecture: efficientnet_lite0, resnet18, resnet34 or resnet50
+    /// The architecture: efficientnet_lite0, _lite1 or _lite2, resnet18, resnet34 or resnet50
     #[arg(long)]
     arch: String,
     /// The file of weights

@@ -4,6 +4,7 @@ mod embed;
 mod files;
 mod input;
 mod judge;
+mod shown;
 mod train;
 
 use std::path::PathBuf;

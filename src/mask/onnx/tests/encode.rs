@@ -95,7 +95,7 @@ pub(super) fn tiny() -> &'static Architecture {
     Box::leak(Box::new(Architecture {
         name: "tiny",
         tensors: tensors.collect(),
-        plan: Plan::EfficientNetLite { blocks: vec![] },
+        plan: Plan::EfficientNetLite { stages: vec![] },
         embedding_dim: 4,
         nominal_size: 32,
         head_prefix: "fc.",

@@ -190,7 +190,7 @@ async fn checked(
     };
     let mask = stored(&report, &artefact, parts);
     let base = app.blobs.get(&job.base.file).await?;
-    let yields = blocking(move || yields_its_weights(&base, artefact)).await?;
+    let yields = blocking(move || yields_its_weights(&base, &artefact)).await?;
     Ok(yields.map(|()| Some(mask)))
 }
 
@@ -202,14 +202,14 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// Whether the artefact over the base's file yields the weights that its
 /// header promises: devices would refuse another, and everybody would wonder why.
-fn yields_its_weights(base: &[u8], artefact: Artefact) -> Result<Result<(), WrongResult>, ApiError> {
+fn yields_its_weights(base: &[u8], artefact: &Artefact) -> Result<Result<(), WrongResult>, ApiError> {
     let file = tempfile::NamedTempFile::new().and_then(|mut file| file.write_all(base).map(|()| file));
     let file = file.map_err(|source| BlobError::Spool {
         path: std::env::temp_dir(),
         source,
     })?;
     let base = import(artefact.architecture, file.path())?;
-    let masked = apply_artefact(&artefact, base);
+    let masked = apply_artefact(artefact, base);
     Ok(masked.map(drop).map_err(WrongResult::Artefact))
 }
 

@@ -20,6 +20,7 @@ mod edge;
 #[cfg(feature = "worker")]
 mod embeddings;
 mod executables;
+mod format;
 #[cfg(feature = "server")]
 mod intake;
 #[cfg(all(feature = "server", feature = "worker"))]

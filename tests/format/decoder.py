@@ -1,0 +1,534 @@
+"""A second decoder of mask artefacts, written from docs/mask-format.md alone.
+
+    decoder.py BASE.safetensors ARTEFACT... [--parent ARTEFACT] [--prior PRIOR]
+
+Prints one JSON line for each artefact: what it holds, or {"error": code}. Ends with 1 if one was refused.
+Slow and plain on purpose; needs nothing but Python 3.11, and the `zstd` command for version 1 and priors.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import re
+import struct
+import subprocess
+import sys
+import unicodedata
+import uuid
+
+import model
+
+
+class Refused(Exception):
+    """Carries the code of an error."""
+
+
+CORRUPT = "artefact_corrupt"
+
+
+def must(condition, code=CORRUPT):
+    if not condition:
+        raise Refused(code)
+
+
+def sha256(data):
+    return hashlib.sha256(data).digest()
+
+
+# --- Architectures ---------------------------------------------------------------------------------------------------
+
+
+def norm(name, channels):
+    return [(f"{name}.{part}", [channels]) for part in ("weight", "bias", "running_mean", "running_var")]
+
+
+def efficientnet_lite0():
+    stages = [(1, 3, 1, 32, 16), (2, 3, 6, 16, 24), (2, 5, 6, 24, 40), (3, 3, 6, 40, 80), (3, 5, 6, 80, 112),
+              (4, 5, 6, 112, 192), (1, 3, 6, 192, 320)]
+    tensors = [("_conv_stem.weight", [32, 3, 3, 3]), *norm("_bn0", 32)]
+    block = 0
+    for repeats, kernel, expansion, inputs, outputs in stages:
+        for _ in range(repeats):
+            name, wide = f"_blocks.{block}.", inputs * expansion
+            if expansion > 1:
+                tensors += [(name + "_expand_conv.weight", [wide, inputs, 1, 1]), *norm(name + "_bn0", wide)]
+            tensors += [(name + "_depthwise_conv.weight", [wide, 1, kernel, kernel]), *norm(name + "_bn1", wide)]
+            tensors += [(name + "_project_conv.weight", [outputs, wide, 1, 1]), *norm(name + "_bn2", outputs)]
+            block, inputs = block + 1, outputs
+    return tensors + [("_conv_head.weight", [1280, 320, 1, 1]), *norm("_bn1", 1280)]
+
+
+def resnet(bottleneck, depths):
+    tensors = [("conv1.weight", [64, 3, 7, 7]), *norm("bn1", 64)]
+    inputs = 64
+    for stage, depth in enumerate(depths):
+        width = 64 << stage
+        outputs = width * 4 if bottleneck else width
+        if bottleneck:
+            kernels = [(1, width, None), (3, width, width), (1, outputs, width)]
+        else:
+            kernels = [(3, width, None), (3, width, width)]
+        for block in range(depth):
+            name = f"layer{stage + 1}.{block}."
+            for number, (kernel, out, into) in enumerate(kernels, 1):
+                shape = [out, into or inputs, kernel, kernel]
+                tensors += [(f"{name}conv{number}.weight", shape), *norm(f"{name}bn{number}", out)]
+            if block == 0 and (stage > 0 or inputs != outputs):
+                tensors += [(name + "downsample.0.weight", [outputs, inputs, 1, 1])]
+                tensors += norm(name + "downsample.1", outputs)
+            inputs = outputs
+    return tensors
+
+
+ARCHITECTURES = {
+    "efficientnet_lite0": efficientnet_lite0(),
+    "resnet18": resnet(False, [2, 2, 2, 2]),
+    "resnet34": resnet(False, [3, 4, 6, 3]),
+    "resnet50": resnet(True, [3, 4, 6, 3]),
+}
+
+
+def is_statistic(name):
+    return name.endswith((".running_mean", ".running_var"))
+
+
+# --- Base ------------------------------------------------------------------------------------------------------------
+
+
+class Base:
+    """The float32 bytes of each tensor of a safetensors file."""
+
+    def __init__(self, path):
+        with open(path, "rb") as file:
+            data = file.read()
+        (length,) = struct.unpack_from("<Q", data)
+        self.header = json.loads(data[8:8 + length])
+        self.data = memoryview(data)[8 + length:]
+        self.digests = {}
+
+    def raw(self, name):
+        begin, end = self.header[name]["data_offsets"]
+        return self.data[begin:end]
+
+    def floats(self, name):
+        return list(struct.unpack(f"<{len(self.raw(name)) // 4}f", self.raw(name)))
+
+    def patterns(self, name):
+        return struct.unpack(f"<{len(self.raw(name)) // 4}I", self.raw(name))
+
+    def digest(self, architecture):
+        """The digest of the canonical form; none if this is a base of another architecture."""
+        if architecture not in self.digests:
+            whole = hashlib.sha256()
+            for name, shape in ARCHITECTURES[architecture]:
+                entry = self.header.get(name)
+                if entry is None or entry["dtype"] != "F32" or entry["shape"] != shape:
+                    return None
+                whole.update(self.raw(name))
+            self.digests[architecture] = whole.digest()
+        return self.digests[architecture]
+
+
+# --- Frame and header ------------------------------------------------------------------------------------------------
+
+
+def frame(data):
+    """Version, header, bits and statistics of a file that is whole."""
+    magic = b"\x89KGM\r\n\x1a\n"
+    must(data[:8] == magic[:len(data)], "not_an_artefact")
+    must(len(data) >= 22, "artefact_truncated")
+    version, header, bits, statistics = struct.unpack_from("<HIII", data, 8)
+    must(version in (1, 2), "artefact_version")
+    end = 22 + header + bits + statistics
+    must(len(data) >= end + 32, "artefact_truncated")
+    must(data[end:] == sha256(data[:end]))
+    return version, data[22:22 + header], data[22 + header:22 + header + bits], data[22 + header + bits:end]
+
+
+def varint(data, at, most):
+    value = 0
+    for count in range(most):
+        must(at < len(data))
+        value |= (data[at] & 127) << (7 * count)
+        at += 1
+        if data[at - 1] < 128:
+            must(value < 1 << 64)
+            return value, at
+    raise Refused(CORRUPT)
+
+
+TEXT, BYTES, UINT, INT, FLOAT = "text", "bytes", "uint", "int", "float"
+PROFILE = {1: ("libtorch", TEXT), 2: ("device", TEXT), 3: ("threads", UINT), 4: ("instructions", TEXT)}
+FIGURES = {1: ("base", FLOAT), 2: ("mask", FLOAT), 3: ("lower", FLOAT), 4: ("upper", FLOAT), 5: ("rank", FLOAT)}
+HEADER = {
+    1: ("architecture", TEXT), 2: ("base", BYTES), 3: ("preprocessing", BYTES), 4: ("site", TEXT), 5: ("version", UINT),
+    6: ("snapshot", BYTES), 7: ("recipe", BYTES), 8: ("job", TEXT), 9: ("profile", PROFILE), 10: ("masked", BYTES),
+    11: ("moved", BYTES), 12: ("weights", BYTES), 13: ("report", BYTES), 14: ("figures", FIGURES),
+    15: ("software", TEXT), 16: ("created_at", INT), 17: ("parent", BYTES), 18: ("prior", BYTES),
+}
+EMPTY = {TEXT: "", BYTES: b"", UINT: 0, INT: 0, FLOAT: 0.0}
+WIRE = {TEXT: 2, BYTES: 2, UINT: 0, INT: 0, FLOAT: 5}
+
+
+def empty(fields):
+    return {name: empty(kind) if isinstance(kind, dict) else EMPTY[kind] for name, kind in fields.values()}
+
+
+def message(data, fields, into=None, depth=0):
+    """Reads a protobuf message; the last of several values of a field stands, messages are merged."""
+    into = empty(fields) if into is None else into
+    at = 0
+    while at < len(data):
+        key, at = varint(data, at, 10)
+        number, wire = key >> 3, key & 7
+        must(0 < number < 1 << 29)
+        known = fields.get(number)
+        if known is None:
+            at = skip(data, at, number, wire, depth)
+            continue
+        name, kind = known
+        must(wire == (2 if isinstance(kind, dict) else WIRE[kind]))
+        if wire == 0:
+            value, at = varint(data, at, 10)
+            into[name] = value & 0xFFFFFFFF if kind == UINT else value
+        elif wire == 5:
+            must(at + 4 <= len(data))
+            (into[name],), at = struct.unpack_from("<f", data, at), at + 4
+        else:
+            length, at = varint(data, at, 10)
+            must(length <= len(data) - at)
+            value, at = data[at:at + length], at + length
+            if isinstance(kind, dict):
+                message(value, kind, into[name], depth + 1)
+            elif kind == TEXT:
+                try:
+                    into[name] = value.decode()
+                except UnicodeDecodeError:
+                    raise Refused(CORRUPT) from None
+            else:
+                into[name] = value
+    return into
+
+
+def skip(data, at, number, wire, depth):
+    """Steps over an unknown field."""
+    must(depth < 100 and wire in (0, 1, 2, 3, 5))
+    if wire == 0:
+        return varint(data, at, 10)[1]
+    if wire == 3:
+        while True:
+            key, at = varint(data, at, 10)
+            must(key >> 3 > 0)
+            if key & 7 == 4:
+                must(key >> 3 == number)
+                return at
+            at = skip(data, at, key >> 3, key & 7, depth + 1)
+    length = {1: 8, 5: 4}.get(wire)
+    if wire == 2:
+        length, at = varint(data, at, 10)
+    must(length <= len(data) - at)
+    return at + length
+
+
+def members(bitset, count):
+    """The indices of the ones of a bitset."""
+    must(len(bitset) == (count + 7) // 8)
+    ones = [index for index in range(len(bitset) * 8) if bitset[index // 8] >> index % 8 & 1]
+    must(not ones or ones[-1] < count)
+    return ones
+
+
+def read_header(data):
+    header = message(data, HEADER)
+    must(header["architecture"] in ARCHITECTURES, "architecture_unknown")
+    for name in ("base", "preprocessing", "snapshot", "recipe", "weights"):
+        must(len(header[name]) == 32)
+    for name in ("report", "parent", "prior"):
+        must(len(header[name]) in (0, 32))
+    must(re.fullmatch("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", header["site"]))
+    if header["job"]:
+        try:
+            uuid.UUID(header["job"])
+        except ValueError:
+            raise Refused(CORRUPT) from None
+    profile = header["profile"]
+    for text in (header["software"], profile["libtorch"], profile["device"], profile["instructions"]):
+        must(len(text.encode()) <= 256 and not any(unicodedata.category(c) == "Cc" for c in text))
+    must(all(math.isfinite(figure) for figure in header["figures"].values()))
+    tensors = ARCHITECTURES[header["architecture"]]
+    header["masked"], header["moved"] = (members(header[name], len(tensors)) for name in ("masked", "moved"))
+    must(not any(is_statistic(tensors[index][0]) for index in header["masked"]))
+    must(all(is_statistic(tensors[index][0]) for index in header["moved"]))
+    return header
+
+
+# --- Priors ----------------------------------------------------------------------------------------------------------
+
+
+def unzstd(data, most):
+    done = subprocess.run(["zstd", "-dcq"], input=data, capture_output=True)
+    must(done.returncode == 0 and len(done.stdout) <= most)
+    return done.stdout
+
+
+def read_prior(path):
+    """Digest and leanings, by tensor, of a population prior."""
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        must(data[:8] == b"\x89KGP\r\n\x1a\n")
+        content = unzstd(data[8:], 1 << 28)
+        must(len(content) >= 72 and content[-32:] == sha256(content[:-32]))
+        content = content[:-32]
+        version, base, _, length = struct.unpack_from("<H32sIH", content)
+        must(version == 1)
+        architecture = content[40:40 + length].decode()
+        must(architecture in ARCHITECTURES)
+        tensors = ARCHITECTURES[architecture]
+        leanings, at = {}, 40 + length
+        digest = sha256(base + content[at:])
+        while at < len(content):
+            (index,) = struct.unpack_from("<I", content, at)
+            must(index < len(tensors))
+            rows, columns = matrix(tensors[index][1])
+            values = struct.unpack_from(f"<{rows + columns}h", content, at + 4)
+            leanings[index] = values[:rows], values[rows:]
+            at += 4 + 2 * (rows + columns)
+        return digest, leanings
+    except (Refused, struct.error, UnicodeDecodeError):
+        raise Refused("not_a_prior") from None
+
+
+def matrix(shape):
+    rows = shape[0] if len(shape) > 1 else 1
+    return rows, math.prod(shape) // rows
+
+
+# --- Bits ------------------------------------------------------------------------------------------------------------
+
+
+def packed_tensors(data, sizes):
+    """Cuts packed bits: for each tensor a list, 1 = dropped."""
+    at, tensors = 0, []
+    for size in sizes:
+        own = data[at:at + (size + 7) // 8]
+        at += len(own)
+        must(len(own) == (size + 7) // 8 and (size % 8 == 0 or own[-1] >> size % 8 == 0))
+        tensors.append([~own[i // 8] >> i % 8 & 1 for i in range(size)])
+    must(at == len(data))
+    return tensors
+
+
+def bits_of_version_2(data, planes, with_parent):
+    """For each tensor a list, 1 = dropped."""
+    must(len(data) > 0)
+    tilt, best = data[0] & 31, data[0] >> 5 & 1
+    must(data[0] >> 6 == 0)
+    length, at = varint(data, 1, 5)
+    must(length <= len(data) - at)
+    coder = model.Decoder(data[at:at + length])
+    at += length
+    numbers, of_parent = model.Numbers(coder), model.Numbers(coder)
+    counts = []
+    for plane in planes:
+        first = numbers.read(plane.size)
+        second = of_parent.read(plane.size - first) if with_parent else 0
+        must(first + second < plane.size, "nothing_kept")
+        counts.append([first, second])
+
+    segments, weights, dropped = [[]], 0, 0
+    for number, plane in enumerate(planes):
+        if sum(counts[number]) == 0:
+            continue
+        segments[-1].append(number)
+        weights, dropped = weights + plane.size, dropped + sum(counts[number])
+        if weights >= 1 << 20 and dropped >= 1 << 12:
+            segments.append([])
+            weights, dropped = 0, 0
+    bits = [[0] * plane.size for plane in planes]
+    for segment in segments:
+        if not segment:
+            continue
+        length, at = varint(data, at, 5)
+        stored, length = length & 1, length >> 1
+        must(length <= len(data) - at)
+        own, at = data[at:at + length], at + length
+        if stored:
+            for number, dropped in zip(segment, packed_tensors(own, [planes[n].size for n in segment])):
+                strata = planes[number].parent
+                found = [0, 0]
+                for weight, drops in enumerate(dropped):
+                    found[strata[weight] if strata else 0] += drops
+                must(found == counts[number])
+                bits[number] = dropped
+        else:
+            walk = model.Walk(own, tilt, best)
+            for number in segment:
+                bits[number] = walk.tensor(planes[number], counts[number])
+    must(at == len(data))
+    return bits
+
+
+# --- Statistics ------------------------------------------------------------------------------------------------------
+
+
+def f32(value):
+    """Rounds to float32, to nearest even."""
+    try:
+        return struct.unpack("<f", struct.pack("<f", value))[0]
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def statistics_of_version_2(data, moved, tensors, base):
+    """For each moved tensor its float32 bytes."""
+    must((len(data) == 0) == (len(moved) == 0))
+    coder = model.Decoder(data)
+    means, variances = model.Numbers(coder), model.Numbers(coder)
+    result = {}
+    for index in moved:
+        name = tensors[index][0]
+        values = []
+        if name.endswith("_mean"):
+            deviations = [f32(math.sqrt(variance)) for variance in base.floats(tensors[index + 1][0])]
+            for mean, deviation in zip(base.floats(name), deviations):
+                step = f32(deviation / 256) if deviation else 1 / 256
+                values.append(f32(mean + f32(signed(means) * step)))
+        else:
+            for pattern in base.patterns(name):
+                pattern += signed(variances) << 15
+                must(0 <= pattern < 1 << 32)
+                values.append(struct.unpack("<f", struct.pack("<I", pattern))[0])
+            must(all(value >= 0 for value in values))
+        must(all(math.isfinite(value) for value in values))
+        result[index] = struct.pack(f"<{len(values)}f", *values)
+    return result
+
+
+def signed(numbers):
+    z = numbers.read((1 << 32) - 1)
+    q = z // 2 if z % 2 == 0 else -((z + 1) // 2)
+    must(abs(q) <= 1 << 24)
+    return q
+
+
+def statistics_of_version_1(data, moved, tensors):
+    at, result = 0, {}
+    for index in moved:
+        (size,) = tensors[index][1]
+        result[index] = data[at:at + 4 * size]
+        at += 4 * size
+        must(at <= len(data))
+        values = struct.unpack(f"<{size}f", result[index])
+        must(all(math.isfinite(value) for value in values))
+        must(not tensors[index][0].endswith("_var") or all(value >= 0 for value in values))
+    must(at == len(data))
+    return result
+
+
+# --- Everything ------------------------------------------------------------------------------------------------------
+
+
+def masked(weights, dropped):
+    """The float32 bytes of a masked tensor."""
+    kept = len(dropped) - sum(dropped)
+    if kept < len(dropped):
+        alpha = f32(math.sqrt(kept / len(dropped)))
+        weights = [0.0 if drops else f32(weight / alpha) for weight, drops in zip(weights, dropped)]
+    return struct.pack(f"<{len(weights)}f", *weights)
+
+
+def packed(dropped):
+    data = bytearray((len(dropped) + 7) // 8)
+    for weight, drops in enumerate(dropped):
+        data[weight // 8] |= (1 - drops) << weight % 8
+    return bytes(data)
+
+
+def decode(data, base, parent=None, prior=None):
+    """Header, dropped weights by tensor, statistics by tensor. `parent` is a file's bytes, `prior` is as read."""
+    version, header, bits, statistics = frame(data)
+    header = read_header(header)
+    tensors = ARCHITECTURES[header["architecture"]]
+    if version == 1:
+        sizes = [math.prod(tensors[index][1]) for index in header["masked"]]
+        content = unzstd(bits, sum((size + 7) // 8 for size in sizes))
+        dropped = dict(zip(header["masked"], packed_tensors(content, sizes)))
+        for bits in dropped.values():
+            must(not all(bits), "nothing_kept")
+        moved = statistics_of_version_1(statistics, header["moved"], tensors)
+        must(base.digest(header["architecture"]) == header["base"], "wrong_base")
+        return header, dropped, moved
+
+    must(base.digest(header["architecture"]) == header["base"], "wrong_base")
+    strata, leanings = {}, {}
+    if header["parent"]:
+        must(parent is not None and sha256(parent) == header["parent"], "parent_missing")
+        of_parent, strata, _ = decode(parent, base, None, prior)
+        must(not of_parent["parent"])
+    if header["prior"]:
+        must(prior is not None and prior[0] == header["prior"], "prior_missing")
+        leanings = prior[1]
+    planes = []
+    for index in header["masked"]:
+        name, shape = tensors[index]
+        must(not header["parent"] or index in strata)
+        rows, columns = matrix(shape)
+        planes.append(model.Plane(base.patterns(name), rows, columns, strata.get(index), leanings.get(index)))
+    try:
+        dropped = bits_of_version_2(bits, planes, bool(header["parent"]))
+        moved = statistics_of_version_2(statistics, header["moved"], tensors, base)
+    except model.Damaged:
+        raise Refused(CORRUPT) from None
+    return header, dict(zip(header["masked"], dropped)), moved
+
+
+def told(data, base, parent, prior):
+    """What is printed of an artefact."""
+    header, dropped, moved = decode(data, base, parent, prior)
+    tensors = ARCHITECTURES[header["architecture"]]
+    whole = hashlib.sha256()
+    for index, (name, _) in enumerate(tensors):
+        if index in dropped:
+            whole.update(masked(base.floats(name), dropped[index]))
+        else:
+            whole.update(moved.get(index, base.raw(name)))
+    must(whole.digest() == header["weights"], "wrong_weights")
+    return {
+        "tensors": [
+            {"index": i, "name": tensors[i][0], "dropped": sum(bits), "bits": sha256(packed(bits)).hex()}
+            for i, bits in dropped.items()
+        ],
+        "norms": [{"index": i, "name": tensors[i][0], "values": sha256(raw).hex()} for i, raw in moved.items()],
+        "weights": whole.hexdigest(),
+    }
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    arguments.add_argument("base")
+    arguments.add_argument("artefacts", nargs="+")
+    arguments.add_argument("--parent")
+    arguments.add_argument("--prior")
+    given = arguments.parse_args()
+    base = Base(given.base)
+    refused = 0
+    prior, parent = None, None
+    for path in given.artefacts:
+        try:
+            if given.parent and parent is None:
+                with open(given.parent, "rb") as file:
+                    parent = file.read()
+            if given.prior and prior is None:
+                prior = read_prior(given.prior)
+            with open(path, "rb") as file:
+                answer = told(file.read(), base, parent, prior)
+        except Refused as error:
+            answer, refused = {"error": str(error)}, 1
+        print(json.dumps(answer))
+    return refused
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -68,6 +68,10 @@ fixtures: setup ## Makes tests/fixtures/embeddings.json anew from the reference 
 check-torch: setup build ## Checks a device's model with PyTorch, and masked ONNX exports with onnxruntime (5 GB, once)
 	@scripts/check-torch.sh
 
+.PHONY: bench
+bench: setup build ## Measures beside peers (NAME=codec; SEED=n trains fresh masks, half an hour; then 5 minutes)
+	@NAME="$(NAME)" SEED="$(SEED)" LIST="$(LIST)" scripts/bench.sh
+
 .PHONY: doc
 doc: ## Builds the documentation of the code
 	$(CARGO) doc --release --no-deps --all-features

@@ -61,7 +61,8 @@ fix: ## Formats, and applies what the lints can mend
 	$(CARGO) clippy --release --all-features --all-targets --fix --allow-dirty --allow-staged
 
 .PHONY: fixtures
-fixtures: setup ## Makes tests/fixtures/embeddings.json anew from the reference implementations (5 GB of PyTorch, once)
+fixtures: setup ## Makes tests/vectors and tests/fixtures/embeddings.json anew (5 GB of PyTorch, once)
+	KATAGAMI_WRITE_GOLDEN=1 $(CARGO) test --release --locked --test it format::vectors
 	@scripts/fixtures.sh
 
 .PHONY: check-torch
@@ -71,6 +72,10 @@ check-torch: setup build ## Checks a device's model with PyTorch, and masked ONN
 .PHONY: bench
 bench: setup build ## Measures beside peers (NAME=codec; SEED=n trains fresh masks, half an hour; then 5 minutes)
 	@NAME="$(NAME)" SEED="$(SEED)" LIST="$(LIST)" scripts/bench.sh
+
+.PHONY: fuzz
+fuzz: ## Feeds the readers of masks with made-up bytes, SECONDS=600 each, TARGET=header|coder|delta|apply or all
+	@scripts/fuzz.sh "$(or $(SECONDS),600)" $(TARGET)
 
 .PHONY: doc
 doc: ## Builds the documentation of the code

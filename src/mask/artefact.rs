@@ -72,6 +72,16 @@ impl Body {
         norms: &[u8],
         limits: &mut Limits,
     ) -> Result<Self, MaskError> {
+        let is_statistic = |index: &usize| {
+            let role = decoded.architecture.tensors[*index].role;
+            matches!(role, Role::NormMean | Role::NormVariance)
+        };
+        if decoded.masked.iter().any(is_statistic) {
+            return Err(Unfit::MaskedStatistic.of_file());
+        }
+        if !decoded.moved.iter().all(is_statistic) {
+            return Err(Unfit::MovedWeight.of_file());
+        }
         let size = |index: &usize| decoded.architecture.tensors[*index].len();
         let sizes: Vec<_> = decoded.masked.iter().map(size).collect();
         // The parts are kept; the mask that they expand to is as long as the architecture says.
@@ -86,16 +96,6 @@ impl Body {
             .any(|(dropped, size)| dropped >= *size)
         {
             return Err(Unfit::NothingKept.of_file());
-        }
-        let roles = decoded
-            .masked
-            .iter()
-            .map(|index| decoded.architecture.tensors[*index].role);
-        if roles
-            .into_iter()
-            .any(|role| matches!(role, Role::NormMean | Role::NormVariance))
-        {
-            return Err(Unfit::MaskedStatistic.of_file());
         }
         if norms.is_empty() != decoded.moved.is_empty() {
             return Err(MaskError::Corrupt(

@@ -398,9 +398,8 @@ def statistics_of_version_2(data, moved, tensors, base):
         else:
             for pattern in base.patterns(name):
                 pattern += signed(variances) << 15
-                must(0 <= pattern < 1 << 32)
+                must(0 <= pattern < 1 << 31)
                 values.append(struct.unpack("<f", struct.pack("<I", pattern))[0])
-            must(all(value >= 0 for value in values))
         must(all(math.isfinite(value) for value in values))
         result[index] = struct.pack(f"<{len(values)}f", *values)
     return result

@@ -314,10 +314,10 @@ class Fast:
         drops = min(65535, self.drops[stratum][column])
         return level(logit24(shrunk(drops, self.flagged, self.density[stratum], 10)))
 
-    def settle_row(self, cell):
-        self.since[cell] = 0
-        f = shrunk(self.dropped[cell], self.passed[cell], self.density[cell >> 1], 24)
-        self.row[cell] = level(logit24(f))
+    def settle_row(self):
+        self.since = 0
+        fractions = (shrunk(self.dropped[cell], self.passed[cell], self.density[cell >> 1], 24) for cell in range(4))
+        self.row = [level(logit24(f)) for f in fractions]
 
     def begin_row(self, row):
         self.flagged += 1
@@ -325,9 +325,8 @@ class Fast:
             for stratum in (0, 1):
                 for column in range(self.plane.columns):
                     self.col[stratum][column] = self.settled_column(stratum, column)
-        self.passed, self.dropped, self.since, self.row = [0] * 4, [0] * 4, [0] * 4, [0] * 4
-        for cell in range(4):
-            self.settle_row(cell)
+        self.passed, self.dropped = [0] * 4, [0] * 4
+        self.settle_row()
 
     def end_row(self):
         pass
@@ -344,13 +343,13 @@ class Fast:
         cell = self.plane.cell(row * self.plane.columns + column)
         stratum = cell >> 1
         self.passed[cell] += 1
-        self.since[cell] += 1
+        self.since += 1
         if drops:
             self.dropped[cell] += 1
             self.drops[stratum][column] += 1
             self.col[stratum][column] = self.settled_column(stratum, column)
-        if drops or self.since[cell] == 8:
-            self.settle_row(cell)
+        if drops or self.since == 8:
+            self.settle_row()
 
 
 # --- Walk ------------------------------------------------------------------------------------------------------------

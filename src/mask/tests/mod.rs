@@ -1,6 +1,8 @@
 //! The contract of the artefact: what is written is read, what is damaged is
 //! refused, and nothing that a file says is believed before it was checked.
 
+mod roundtrip;
+
 use proptest::prelude::*;
 
 use super::*;

@@ -22,7 +22,9 @@ static SMALL: LazyLock<Weights> = LazyLock::new(|| {
     let whole = vectors::base();
     let touched = |index: usize| {
         let name = &whole.architecture.tensors[index].name;
-        name.starts_with("_conv_stem") || name.starts_with("_bn0") || name.starts_with("_blocks.0.")
+        name.starts_with("_conv_stem")
+            || name.starts_with("_bn0")
+            || name.starts_with("_blocks.0.")
             || (name.starts_with("_blocks.1.") && name.contains("conv"))
     };
     let mut architecture = whole.architecture.clone();
@@ -63,12 +65,20 @@ struct Case {
 
 fn cases() -> Vec<Case> {
     let whole = vectors::base();
-    vectors::index().vectors.iter().filter_map(|vector| case(vector, &whole)).collect()
+    vectors::index()
+        .vectors
+        .iter()
+        .filter_map(|vector| case(vector, &whole))
+        .collect()
 }
 
 /// None for vectors over large tensors: decoding them thousands of times takes hours.
 fn case(vector: &Vector, whole: &Weights) -> Option<Case> {
-    let of_small = |mask: &Mask| mask.tensors.iter().all(|(index, bits)| SMALL.values[*index].len() == bits.len());
+    let of_small = |mask: &Mask| {
+        mask.tensors
+            .iter()
+            .all(|(index, bits)| SMALL.values[*index].len() == bits.len())
+    };
     let needs = vector.needs(whole);
     let artefact = decode(&vector.bytes(), Limits::default()).unwrap();
     let mask = artefact.mask_with(whole, &needs.coding(vector.level())).unwrap();
@@ -78,7 +88,11 @@ fn case(vector: &Vector, whole: &Weights) -> Option<Case> {
     let mut header = artefact.header.clone();
     header.base = SMALL.digest();
     let bytes = encode_with(&header, &mask, &SMALL, &needs.coding(vector.level())).unwrap();
-    assert_eq!(bytes.len(), vector.bytes().len(), "the bits say the same over the small base");
+    assert_eq!(
+        bytes.len(),
+        vector.bytes().len(),
+        "the bits say the same over the small base"
+    );
     Some(Case {
         name: vector.file.clone(),
         bytes,
@@ -110,7 +124,11 @@ fn every_flipped_bit_of_every_vector_is_refused() {
         let mut bytes = vector.bytes();
         for bit in 0..bytes.len() * 8 {
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode(&bytes, Limits::default()).is_err(), "bit {bit} of {}", vector.file);
+            assert!(
+                decode(&bytes, Limits::default()).is_err(),
+                "bit {bit} of {}",
+                vector.file
+            );
             bytes[bit / 8] ^= 1 << (bit % 8);
         }
     }
@@ -130,13 +148,23 @@ fn every_flip_behind_a_right_checksum_gives_a_mask_or_an_error() {
                     let case = &case;
                     scope.spawn(move || {
                         let flips = bits.iter().map(|bit| read(case, &resealed(&case.bytes, *bit)));
-                        flips.filter(|said| !matches!(said, Err(MaskError::LimitExceeded { .. }))).count()
+                        flips
+                            .filter(|said| !matches!(said, Err(MaskError::LimitExceeded { .. })))
+                            .count()
                     })
                 })
                 .collect();
-            threads.into_iter().map(|thread| thread.join().expect("no panic")).sum::<usize>()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("no panic"))
+                .sum::<usize>()
         });
-        assert_eq!(other, bits.len(), "a flip of {} asks for more memory than is right", case.name);
+        assert_eq!(
+            other,
+            bits.len(),
+            "a flip of {} asks for more memory than is right",
+            case.name
+        );
     }
 }
 
@@ -156,7 +184,10 @@ fn every_part_cut_short_behind_a_right_checksum_gives_a_mask_or_an_error() {
                 file.extend(&case.bytes[begin + length(part)..case.bytes.len() - 32]);
                 file.extend(Digest::of(&file).as_bytes());
                 let said = read(&case, &file);
-                assert!(!matches!(said, Err(MaskError::LimitExceeded { .. } | MaskError::Truncated)));
+                assert!(!matches!(
+                    said,
+                    Err(MaskError::LimitExceeded { .. } | MaskError::Truncated)
+                ));
             }
             begin += length(part);
         }

@@ -160,7 +160,12 @@ fn vectors_hold_what_their_list_says_and_are_written_the_same_again() {
         let needs = vector.needs(&base);
         let coding = needs.coding(vector.level());
         let artefact = decode(&bytes, Limits::default()).unwrap();
-        assert_eq!(contents(&artefact, &base, &coding), vector.holds, "{}", vector.file);
+        assert_eq!(
+            contents(&artefact, &base, &coding),
+            vector.holds,
+            "{}",
+            vector.file
+        );
         let mask = artefact.mask_with(&base, &coding).unwrap();
         let again = encode_with(&artefact.header, &mask, &base, &coding).unwrap();
         assert!(again == bytes, "{} is written otherwise today", vector.file);
@@ -211,7 +216,7 @@ fn chance(seed: u64, at: u64) -> f64 {
 /// Which weights a mask drops.
 #[derive(Clone, Copy)]
 enum Taste {
-    /// Large weights first, more in some rows and columns: what training does.
+    /// Large weights first, more in some rows and columns, the same ones for every seed: what training does.
     Trained,
     /// Any.
     Random,
@@ -226,13 +231,14 @@ fn mask(base: &Weights, names: &[&str], share: f64, seed: u64, taste: Taste) -> 
         .map(|name| base.architecture.index_of(name).expect(name));
     let mut mask = Mask::keeping_all(base.architecture, indices);
     for (index, bits) in &mut mask.tensors {
-        let seed = seed * 1_000 + *index as u64;
+        let of_tensor = *index as u64;
+        let seed = seed * 1_000 + of_tensor;
         let columns = bits.len() / base.architecture.tensors[*index].rows();
         let weight = |at: usize| {
             let (row, column) = ((at / columns) as u64, (at % columns) as u64);
             let trained = f64::from(base.values[*index][at]).powi(4)
-                * chance(seed, 1_000_000 + row).powi(2)
-                * chance(seed, 2_000_000 + column);
+                * chance(of_tensor, 1_000_000 + row).powi(2)
+                * chance(of_tensor, 2_000_000 + column);
             match taste {
                 Taste::Random => 1.0,
                 Taste::Rows if row % 64 > 0 => trained * 1e-12,
@@ -273,7 +279,11 @@ fn moved(mut mask: Mask, base: &Weights) -> Mask {
         let index = base.architecture.index_of(name).unwrap();
         let value = |(at, value): (usize, &f32)| {
             let by = chance(seed, at as u64) as f32;
-            if at % 7 == 0 { value * 40.0 + by } else { value * (1.0 + 0.02 * by) }
+            if at % 7 == 0 {
+                value * 40.0 + by
+            } else {
+                value * (1.0 + 0.02 * by)
+            }
         };
         let values = base.values[index].iter().enumerate().map(value).collect();
         mask.norms.insert(index, values);
@@ -312,7 +322,9 @@ fn write(base: &Weights) {
     let trained = |names: &[&str], share, seed| mask(base, names, share, seed, Taste::Trained);
 
     let mut one = trained(FEW, 0.0, 1);
-    one.tensors.values_mut().for_each(|bits| *bits = Bits::ones(bits.len()));
+    one.tensors
+        .values_mut()
+        .for_each(|bits| *bits = Bits::ones(bits.len()));
     let nothing = one.clone();
     let last = one.tensors.values_mut().last().unwrap();
     last.set(317, false);
@@ -336,11 +348,41 @@ fn write(base: &Weights) {
         Draft("5-percent-fast", wider.clone(), None, None, Level::Fast),
         Draft("50-percent-best", trained(FEW, 0.5, 8), None, None, Level::Best),
         Draft("50-percent-fast", trained(&some, 0.5, 9), None, None, Level::Fast),
-        Draft("stored", mask(base, FEW, 0.5, 2, Taste::Random), None, None, Level::Best),
-        Draft("delta-best", retrained(&five, 1), Some(("5-percent-best.kgm", five.clone())), None, Level::Best),
-        Draft("delta-fast", retrained(&wider, 2), Some(("5-percent-fast.kgm", wider)), None, Level::Fast),
-        Draft("delta-prior", retrained(&five, 3), Some(("5-percent-best.kgm", five)), Some(&prior), Level::Best),
-        Draft("segments", mask(base, MANY, 0.004, 17, Taste::Rows), None, None, Level::Fast),
+        Draft(
+            "stored",
+            mask(base, FEW, 0.5, 2, Taste::Random),
+            None,
+            None,
+            Level::Best,
+        ),
+        Draft(
+            "delta-best",
+            retrained(&five, 1),
+            Some(("5-percent-best.kgm", five.clone())),
+            None,
+            Level::Best,
+        ),
+        Draft(
+            "delta-fast",
+            retrained(&wider, 2),
+            Some(("5-percent-fast.kgm", wider)),
+            None,
+            Level::Fast,
+        ),
+        Draft(
+            "delta-prior",
+            retrained(&five, 3),
+            Some(("5-percent-best.kgm", five)),
+            Some(&prior),
+            Level::Best,
+        ),
+        Draft(
+            "segments",
+            mask(base, MANY, 0.004, 17, Taste::Rows),
+            None,
+            None,
+            Level::Fast,
+        ),
     ];
     let mut vectors = Vec::new();
     for Draft(name, mask, parent, prior, level) in drafts {

@@ -60,7 +60,7 @@ pub(super) struct Mixer<const N: usize> {
 }
 
 /// How fast weights move.
-const RATE: i64 = 6;
+const RATE: i32 = 6;
 /// The largest weight, 16.
 const WEIGHT_MAX: i32 = 1 << 20;
 
@@ -93,9 +93,10 @@ impl<const N: usize> Mixer<N> {
         logistic: Logistic,
     ) {
         let target = if bit { ONE as i32 - 1 } else { 0 };
-        let error = i64::from(target - logistic.squash(mixed) as i32) * RATE;
+        // 2^12 · 6 · 2^16 stays within 32 bits, which processors multiply several at a time.
+        let error = (target - logistic.squash(mixed) as i32) * RATE;
         for (weight, logit) in self.sets[set].iter_mut().zip(logits) {
-            let step = ((i64::from(*logit) * error + (1 << 17)) >> 18) as i32;
+            let step = (logit * error + (1 << 17)) >> 18;
             *weight = (*weight + step).clamp(-WEIGHT_MAX, WEIGHT_MAX);
         }
     }

@@ -66,11 +66,15 @@ fixtures: setup ## Makes tests/vectors and tests/fixtures/embeddings.json anew (
 	@scripts/fixtures.sh
 
 .PHONY: check-torch
-check-torch: setup build ## Checks a device's model with PyTorch (5 GB, once)
+check-torch: setup build ## Checks a device's model with PyTorch, and masked ONNX exports with onnxruntime (5 GB, once)
 	@scripts/check-torch.sh
 
+.PHONY: bench
+bench: setup build ## Measures beside peers (NAME=codec; SEED=n trains fresh masks, half an hour; then 5 minutes)
+	@NAME="$(NAME)" SEED="$(SEED)" LIST="$(LIST)" scripts/bench.sh
+
 .PHONY: fuzz
-fuzz: ## Feeds the readers of masks with made-up bytes, SECONDS=600 each, TARGET=header|coder|delta|apply or all
+fuzz: ## Feeds the readers of masks with made-up bytes, SECONDS=600 each, TARGET=header|coder|delta|apply|onnx or all
 	@scripts/fuzz.sh "$(or $(SECONDS),600)" $(TARGET)
 
 .PHONY: doc

@@ -46,6 +46,8 @@ CREATE TABLE image (
 );
 CREATE INDEX image_received ON image (site, received_at, digest);
 CREATE INDEX image_digest ON image (digest);
+-- Tombstones: a snapshot with one of them is incomplete.
+CREATE INDEX image_deleted ON image (site, digest) WHERE deleted_at IS NOT NULL;
 
 CREATE TABLE image_metadata (
     site   TEXT    NOT NULL,
@@ -88,7 +90,6 @@ CREATE TABLE snapshot (
     images     BIGINT  NOT NULL,
     left_out   BIGINT  NOT NULL,
     validation BIGINT,
-    incomplete BOOLEAN NOT NULL,
     created_at BIGINT  NOT NULL
 );
 CREATE INDEX snapshot_site ON snapshot (site, id);

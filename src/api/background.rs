@@ -13,6 +13,8 @@ use crate::scheduler::{self, Retention};
 const LOOK: Duration = Duration::from_secs(5);
 /// How often blobs are collected.
 const COLLECT: Duration = Duration::from_mins(1);
+/// How many times blobs are collected for each time that the whole folder is read for left-overs.
+const LEFTOVERS: u64 = 60;
 /// How far before the last look the tokens that ended are looked for: longer
 /// than any transaction that ends one takes to commit.
 const MARGIN: Duration = Duration::from_mins(2);
@@ -71,14 +73,19 @@ async fn schedule(app: App) {
     .await;
 }
 
-/// Deletes blobs that nothing names.
+/// Deletes blobs that nothing names, and what is left of those that never became whole.
 async fn collect(app: App) {
-    loop {
+    let grace = app.config.storage.blob_grace;
+    for round in 0_u64.. {
+        if round.is_multiple_of(LEFTOVERS)
+            && let Err(error) = app.blobs.remove_leftovers(grace).await
+        {
+            tracing::warn!(%error, "what is left of broken uploads was not removed; it is tried again");
+        }
         tokio::select! {
             () = app.shutdown.cancelled() => return,
             () = tokio::time::sleep(COLLECT) => {}
         }
-        let grace = app.config.storage.blob_grace;
         if let Err(error) = blobs::collect::once(&app.catalog, &app.blobs, grace).await {
             tracing::warn!(%error, "blobs that nothing names were not collected; it is tried again");
         }

@@ -22,7 +22,7 @@ use crate::catalog::{Catalog, CatalogError, DatabaseUrl, InvalidDatabaseUrl, Tx,
 use crate::config::{Config, ConfigError};
 use crate::domain::permission::Role;
 use crate::domain::{ErrorKind, Problem};
-use crate::intake::{Intake, IntakeLimits};
+use crate::intake::Intake;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -172,14 +172,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let listener = Listener::bind(&config.server)?;
     let catalog = open_catalog(&config).await?;
     let blobs = Blobs::open(&config.storage.blob_store().parse()?)?;
-    let limits = IntakeLimits {
-        file_bytes: config.intake.image_bytes,
-        pixels: config.intake.image_pixels,
-        entries: config.intake.entries,
-        decoders: config.intake.concurrent_decodes,
-    };
     let app = App::new(Components {
-        intake: Intake::new(catalog.clone(), blobs.clone(), limits),
+        intake: Intake::new(catalog.clone(), blobs.clone(), config.intake),
         catalog,
         blobs,
         pointers: crate::release::Pointers::default(),

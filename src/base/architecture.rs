@@ -78,8 +78,8 @@ pub struct Architecture {
 pub enum Plan {
     /// A stem, inverted-residual blocks, a head convolution (EfficientNet-Lite).
     EfficientNetLite {
-        /// The blocks in order.
-        blocks: Vec<InvertedResidual>,
+        /// The blocks of each stage, in order.
+        stages: Vec<Vec<InvertedResidual>>,
     },
     /// A ResNet as in torchvision (stride on the 3×3 convolution of a bottleneck).
     ResNet {
@@ -126,7 +126,9 @@ impl Architecture {
 
 static ARCHITECTURES: LazyLock<Vec<Architecture>> = LazyLock::new(|| {
     vec![
-        efficientnet_lite0(),
+        efficientnet_lite("efficientnet_lite0", 10, 10, 224),
+        efficientnet_lite("efficientnet_lite1", 10, 11, 240),
+        efficientnet_lite("efficientnet_lite2", 11, 12, 260),
         resnet("resnet18", false, [2, 2, 2, 2]),
         resnet("resnet34", false, [3, 4, 6, 3]),
         resnet("resnet50", true, [3, 4, 6, 3]),
@@ -182,35 +184,46 @@ impl Table {
     }
 }
 
-/// EfficientNet-Lite0 with the names of the Python package `efficientnet-lite-pytorch`.
-fn efficientnet_lite0() -> Architecture {
-    // (repeats, kernel, first stride, expansion, input, output), as published for EfficientNet-B0.
-    const STAGES: [(usize, usize, usize, usize, usize, usize); 7] = [
-        (1, 3, 1, 1, 32, 16),
-        (2, 3, 2, 6, 16, 24),
-        (2, 5, 2, 6, 24, 40),
-        (3, 3, 2, 6, 40, 80),
-        (3, 5, 1, 6, 80, 112),
-        (4, 5, 2, 6, 112, 192),
-        (1, 3, 1, 6, 192, 320),
+/// An EfficientNet-Lite with the names of the Python package `efficientnet-lite-pytorch`.
+/// `width` and `depth` are the published coefficients in tenths.
+fn efficientnet_lite(name: &'static str, width: usize, depth: usize, nominal_size: u32) -> Architecture {
+    const STEM: usize = 32;
+    const HEAD: usize = 1280;
+    // (repeats, kernel, first stride, expansion, output), as published for EfficientNet-B0.
+    const STAGES: [(usize, usize, usize, usize, usize); 7] = [
+        (1, 3, 1, 1, 16),
+        (2, 3, 2, 6, 24),
+        (2, 5, 2, 6, 40),
+        (3, 3, 2, 6, 80),
+        (3, 5, 1, 6, 112),
+        (4, 5, 2, 6, 192),
+        (1, 3, 1, 6, 320),
     ];
-    let mut blocks = Vec::new();
-    for (repeats, kernel, stride, expand, input, output) in STAGES {
-        for repeat in 0..repeats {
-            let (stride, input) = if repeat == 0 { (stride, input) } else { (1, output) };
-            blocks.push(InvertedResidual {
-                kernel,
-                stride,
-                expand,
-                input,
-                output,
-            });
-        }
+    let mut stages = Vec::new();
+    let mut input = STEM;
+    for (stage, (repeats, kernel, stride, expand, output)) in STAGES.into_iter().enumerate() {
+        // Lite scales neither stem and head nor the number of blocks beside them.
+        let is_outer = stage == 0 || stage + 1 == STAGES.len();
+        let repeats = if is_outer {
+            repeats
+        } else {
+            (repeats * depth).div_ceil(10)
+        };
+        let output = scaled_channels(output, width);
+        let block = |repeat: usize| InvertedResidual {
+            kernel,
+            stride: if repeat == 0 { stride } else { 1 },
+            expand,
+            input: if repeat == 0 { input } else { output },
+            output,
+        };
+        stages.push((0..repeats).map(block).collect::<Vec<_>>());
+        input = output;
     }
     let mut table = Table::default();
-    table.convolution("_conv_stem", 32, 3, 3);
-    table.batch_norm("_bn0", 32);
-    for (index, block) in blocks.iter().enumerate() {
+    table.convolution("_conv_stem", STEM, 3, 3);
+    table.batch_norm("_bn0", STEM);
+    for (index, block) in stages.iter().flatten().enumerate() {
         let name = |part: &str| format!("_blocks.{index}.{part}");
         let wide = block.input * block.expand;
         if block.expand != 1 {
@@ -222,15 +235,26 @@ fn efficientnet_lite0() -> Architecture {
         table.convolution(&name("_project_conv"), block.output, wide, 1);
         table.batch_norm(&name("_bn2"), block.output);
     }
-    table.convolution("_conv_head", 1280, 320, 1);
-    table.batch_norm("_bn1", 1280);
+    table.convolution("_conv_head", HEAD, input, 1);
+    table.batch_norm("_bn1", HEAD);
     Architecture {
-        name: "efficientnet_lite0",
+        name,
         tensors: table.0,
-        plan: Plan::EfficientNetLite { blocks },
-        embedding_dim: 1280,
-        nominal_size: 224,
+        plan: Plan::EfficientNetLite { stages },
+        embedding_dim: HEAD,
+        nominal_size,
         head_prefix: "_fc.",
+    }
+}
+
+/// `channels` times `tenths` / 10, rounded to a multiple of 8 that is not below nine tenths of it.
+fn scaled_channels(channels: usize, tenths: usize) -> usize {
+    let scaled = channels * tenths;
+    let rounded = ((scaled + 40) / 80 * 8).max(8);
+    if rounded * 100 < scaled * 9 {
+        rounded + 8
+    } else {
+        rounded
     }
 }
 
@@ -281,11 +305,14 @@ mod tests {
     use super::*;
 
     /// Weights without BatchNorm's statistics, as published: torchvision's
-    /// documentation less the classifier (512 or 2,048 × 1,000 + 1,000).
+    /// documentation, and TensorFlow's of EfficientNet-Lite, less the
+    /// classifier (512, 1,280 or 2,048 × 1,000 + 1,000).
     #[test]
     fn architectures_have_the_published_number_of_weights() {
         for (name, published) in [
             ("efficientnet_lite0", 4_652_008 - 1_281_000),
+            ("efficientnet_lite1", 5_416_680 - 1_281_000),
+            ("efficientnet_lite2", 6_092_072 - 1_281_000),
             ("resnet18", 11_689_512 - 513_000),
             ("resnet34", 21_797_672 - 513_000),
             ("resnet50", 25_557_032 - 2_049_000),

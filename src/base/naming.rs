@@ -5,10 +5,7 @@
 //! timm's ResNets have torchvision's names, which are ours.
 
 use super::Architecture;
-use super::architecture::Plan;
-
-/// Blocks of each stage of EfficientNet-Lite0.
-const STAGES: [usize; 7] = [1, 2, 2, 3, 3, 4, 1];
+use super::architecture::{InvertedResidual, Plan};
 
 /// The canonical name of the tensor that a file calls `name`; `None` if it is
 /// no part of a base: a classifier's, or a counter that no inference reads.
@@ -17,15 +14,15 @@ pub fn canonical_name(architecture: &Architecture, name: &str) -> Option<String>
     if name.ends_with("num_batches_tracked") || name.starts_with(architecture.head_prefix) {
         return None;
     }
-    match architecture.plan {
+    match &architecture.plan {
         Plan::EfficientNetLite { .. } if name.starts_with("classifier.") => None,
-        Plan::EfficientNetLite { .. } => Some(of_timm(name).unwrap_or_else(|| name.to_owned())),
+        Plan::EfficientNetLite { stages } => Some(of_timm(stages, name).unwrap_or_else(|| name.to_owned())),
         Plan::ResNet { .. } => Some(name.to_owned()),
     }
 }
 
-/// The canonical name of a tensor of timm's `tf_efficientnet_lite0`, if it is one.
-fn of_timm(name: &str) -> Option<String> {
+/// The canonical name of a tensor of timm's `tf_efficientnet_lite…`, if it is one.
+fn of_timm(stages: &[Vec<InvertedResidual>], name: &str) -> Option<String> {
     let (module, part) = name.rsplit_once('.')?;
     let ours = match module {
         "conv_stem" => "_conv_stem".to_owned(),
@@ -37,7 +34,7 @@ fn of_timm(name: &str) -> Option<String> {
             let stage: usize = parts.next()?.parse().ok()?;
             let block: usize = parts.next()?.parse().ok()?;
             let module = parts.next()?;
-            if parts.next().is_some() || block >= *STAGES.get(stage)? {
+            if parts.next().is_some() || block >= stages.get(stage)?.len() {
                 return None;
             }
             // The first stage has no expansion, so everything moves up by one.
@@ -50,7 +47,7 @@ fn of_timm(name: &str) -> Option<String> {
                 (_, "bn1") => "_bn0",
                 _ => return None,
             };
-            let index = STAGES[..stage].iter().sum::<usize>() + block;
+            let index = stages[..stage].iter().map(Vec::len).sum::<usize>() + block;
             format!("_blocks.{index}.{ours}")
         }
     };
@@ -66,17 +63,37 @@ mod tests {
 
     #[test]
     fn timms_names_reach_every_tensor_once() {
-        let lite0 = architecture("efficientnet_lite0").unwrap();
+        // timm's blocks of each stage.
+        for (name, stages) in [
+            ("efficientnet_lite0", [1, 2, 2, 3, 3, 4, 1]),
+            ("efficientnet_lite1", [1, 3, 3, 4, 4, 5, 1]),
+            ("efficientnet_lite2", [1, 3, 3, 4, 4, 5, 1]),
+        ] {
+            let lite = architecture(name).unwrap();
+            assert_eq!(from_timm(lite, &stages), ours(lite), "{name}");
+        }
+    }
+
+    fn ours(architecture: &Architecture) -> HashSet<String> {
+        architecture
+            .tensors
+            .iter()
+            .map(|spec| spec.name.clone())
+            .collect()
+    }
+
+    /// The canonical names of all tensors that timm has.
+    fn from_timm(lite: &Architecture, stages: &[usize]) -> HashSet<String> {
         let mut modules = vec!["conv_stem", "bn1", "conv_head", "bn2"]
             .into_iter()
             .map(str::to_owned)
             .collect::<Vec<_>>();
-        for (stage, blocks) in STAGES.into_iter().enumerate() {
+        for (stage, blocks) in stages.iter().enumerate() {
             let parts: &[&str] = match stage {
                 0 => &["conv_dw", "bn1", "conv_pw", "bn2"],
                 _ => &["conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3"],
             };
-            for block in 0..blocks {
+            for block in 0..*blocks {
                 modules.extend(parts.iter().map(|part| format!("blocks.{stage}.{block}.{part}")));
             }
         }
@@ -88,11 +105,10 @@ mod tests {
                 &["weight", "bias", "running_mean", "running_var"]
             };
             for part in parts {
-                found.insert(canonical_name(lite0, &format!("{module}.{part}")).unwrap());
+                found.insert(canonical_name(lite, &format!("{module}.{part}")).unwrap());
             }
         }
-        let ours: HashSet<_> = lite0.tensors.iter().map(|spec| spec.name.clone()).collect();
-        assert_eq!(found, ours);
+        found
     }
 
     #[test]

@@ -12,7 +12,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
 use serde::{Deserialize, Serialize};
 
-use super::jpeg;
+use super::{architecture, jpeg};
 use crate::domain::{Digest, ErrorKind, Problem};
 
 /// How pictures become network input. In the base's manifest; its digest is in every mask.
@@ -133,10 +133,11 @@ impl Preprocessing {
 
     /// What the reference implementation of an architecture uses.
     pub fn of_architecture(name: &str) -> Self {
+        let size = architecture(name).map_or(224, |architecture| architecture.nominal_size);
         if name.starts_with("efficientnet_lite") {
-            Self::squashed(224, [0.498; 3], [0.502; 3])
+            Self::squashed(size, [0.498; 3], [0.502; 3])
         } else {
-            Self::squashed(224, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+            Self::squashed(size, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
         }
     }
 

@@ -57,7 +57,8 @@ fn main() -> ExitCode {
             .into_iter()
             .chain(handed.arguments)
             .collect();
-        cli::finish(Err(cli::exec::worker(&arguments)))
+        let typed = command.map_or("katagami worker", |_| "katagami");
+        cli::finish(Err(cli::exec::worker(typed, &arguments)))
     };
     match Arguments::parse().command {
         Command::Base(args) => cli::finish(cli::base::run(args)),

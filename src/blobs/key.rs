@@ -6,6 +6,9 @@ use object_store::path::Path;
 
 use crate::domain::Digest;
 
+/// What all keys begin with.
+pub(super) const FOLDER: &str = "sha256";
+
 /// The key of a blob: `sha256/ab/cdef…`, so that no folder holds too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlobKey(Digest);
@@ -24,7 +27,7 @@ impl BlobKey {
 impl fmt::Display for BlobKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = self.0.to_string();
-        write!(f, "sha256/{}/{}", &digits[..2], &digits[2..])
+        write!(f, "{FOLDER}/{}/{}", &digits[..2], &digits[2..])
     }
 }
 

@@ -12,6 +12,7 @@
 pub mod collect;
 mod error;
 mod key;
+mod leftovers;
 mod location;
 mod spool;
 
@@ -19,6 +20,7 @@ use std::fmt::Display;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -42,6 +44,8 @@ const PART: usize = 8 << 20;
 #[derive(Debug, Clone)]
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
+    /// The folder of a local store.
+    folder: Option<Arc<PathBuf>>,
     /// Where files lie while they are received.
     spool: Arc<PathBuf>,
 }
@@ -82,6 +86,7 @@ impl Blobs {
                 let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| refused(&error))?;
                 Ok(Self {
                     store: Arc::new(store.with_fsync(true)),
+                    folder: Some(Arc::new(folder.clone())),
                     spool: Arc::new(spool),
                 })
             }
@@ -99,6 +104,7 @@ impl Blobs {
                 let bucket = bucket.map_err(|error| refused(&error))?;
                 Ok(Self {
                     store: Arc::new(PrefixStore::new(bucket, prefix.as_str())),
+                    folder: None,
                     spool: Arc::new(std::env::temp_dir()),
                 })
             }
@@ -265,6 +271,19 @@ impl Blobs {
     /// Whether a blob is there.
     pub async fn exists(&self, digest: &Digest) -> Result<bool, BlobError> {
         Ok(self.size(digest).await?.is_some())
+    }
+
+    /// Removes what killed servers left of blobs that never became whole, from a
+    /// local folder, if nobody wrote to it for `grace`. Answers how many files.
+    pub async fn remove_leftovers(&self, grace: Duration) -> Result<u64, BlobError> {
+        let Some(folder) = self.folder.clone() else {
+            return Ok(0);
+        };
+        let path = folder.to_path_buf();
+        let removed = tokio::task::spawn_blocking(move || leftovers::remove(&folder, grace)).await;
+        removed
+            .unwrap_or_else(|error| Err(error.into()))
+            .map_err(|source| BlobError::Spool { path, source })
     }
 
     /// Deletes a blob; one that is not there is as good as deleted.

@@ -1,11 +1,11 @@
 //! What an attempt is given, may read, and has uploaded.
 
 use super::dialect::{Count, Json, PerDialect};
-use super::validation::{self, LabelledImage};
+use super::validation::LabelledImage;
 use super::{CatalogError, Tx, bases, blobs, snapshots};
 use crate::domain::gate::GateSettings;
 use crate::domain::report::Kpi;
-use crate::domain::{AttemptId, Digest, JobId, MaskVersion, SiteName, SnapshotId, ValidationVersion};
+use crate::domain::{AttemptId, Digest, JobId, MaskVersion, SiteName, SnapshotId};
 use crate::wire::v1::base::Base;
 
 /// Everything that determines an attempt.
@@ -33,12 +33,10 @@ pub struct Assignment {
     pub snapshot: SnapshotId,
     /// The digest of that list of images.
     pub snapshot_digest: Digest,
-    /// The images, in ascending order of their digests.
-    pub images: Vec<StoredBlob>,
+    /// How many images that list has.
+    pub images: u64,
     /// Images left out of the snapshot because they are in the validation set.
     pub left_out: u64,
-    /// The labelled images that judge.
-    pub labelled: Vec<LabelledImage>,
     /// The mask that it starts from; `None`: the base.
     pub parent: Option<Parent>,
     /// At most two checkpoints of earlier attempts, the newest first.
@@ -46,11 +44,12 @@ pub struct Assignment {
 }
 
 /// A blob and its size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, sqlx::FromRow)]
 pub struct StoredBlob {
     /// Its digest.
     pub digest: Digest,
     /// Its size.
+    #[sqlx(try_from = "Count")]
     pub bytes: u64,
 }
 
@@ -89,25 +88,18 @@ struct Row {
     kpi: Kpi,
     gate: Json<GateSettings>,
     snapshot: SnapshotId,
-    validation: Option<ValidationVersion>,
     parent: Option<MaskVersion>,
 }
 
 /// Everything that the attempt of a job needs to know.
 pub async fn assignment(tx: &mut Tx, attempt: AttemptId) -> Result<Assignment, CatalogError> {
-    const SQL: &str =
-        "SELECT site, reserved_version, base, recipe, budget, seed, kpi, gate, snapshot, validation,
-        parent FROM job WHERE id = $1 AND attempt = $2 AND state = 'running'";
+    const SQL: &str = "SELECT site, reserved_version, base, recipe, budget, seed, kpi, gate, snapshot, parent
+        FROM job WHERE id = $1 AND attempt = $2 AND state = 'running'";
     let row: Option<Row> = on!(tx, db => {
         sqlx::query_as(SQL).bind(attempt.job).bind(i64::from(attempt.number)).fetch_optional(db).await?
     });
     let row = row.ok_or(CatalogError::LeaseLost { attempt })?;
     let snapshot = snapshots::needed(tx, row.snapshot).await?;
-    let images = snapshots::images(tx, row.snapshot).await?;
-    let labelled = match row.validation {
-        Some(version) => validation::images(tx, &row.site, version).await?,
-        None => Vec::new(),
-    };
     let parent = match row.parent {
         Some(version) => parent(tx, &row.site, version).await?,
         None => None,
@@ -123,12 +115,8 @@ pub async fn assignment(tx: &mut Tx, attempt: AttemptId) -> Result<Assignment, C
         gate: row.gate.0,
         snapshot: snapshot.id,
         snapshot_digest: snapshot.digest,
-        images: images
-            .into_iter()
-            .map(|(digest, bytes)| StoredBlob { digest, bytes })
-            .collect(),
+        images: snapshot.images,
         left_out: snapshot.left_out,
-        labelled,
         parent,
         checkpoints: checkpoints(tx, attempt.job).await?,
         site: row.site,
@@ -153,6 +141,39 @@ async fn parent(tx: &mut Tx, site: &SiteName, version: MaskVersion) -> Result<Op
     )
 }
 
+/// A page of at most `limit` images that the attempt trains on: those after `after` in ascending order
+/// of digests; all if that is empty. [`CatalogError::LeaseLost`] if the attempt does not have the job any more.
+pub async fn images(
+    tx: &mut Tx,
+    attempt: AttemptId,
+    after: &[u8],
+    limit: u32,
+) -> Result<Vec<StoredBlob>, CatalogError> {
+    const SQL: &str =
+        "SELECT s.digest, s.bytes FROM job JOIN snapshot_image AS s ON s.snapshot = job.snapshot
+        WHERE job.id = $1 AND s.digest > $2 ORDER BY s.digest LIMIT $3";
+    must_still_hold(tx, attempt).await?;
+    Ok(on!(tx, db => {
+        sqlx::query_as(SQL).bind(attempt.job).bind(after).bind(i64::from(limit)).fetch_all(db).await?
+    }))
+}
+
+/// A page of the labelled images that judge the attempt's mask, as [`images`] gives those that it trains on.
+pub async fn labelled(
+    tx: &mut Tx,
+    attempt: AttemptId,
+    after: &[u8],
+    limit: u32,
+) -> Result<Vec<LabelledImage>, CatalogError> {
+    const SQL: &str = "SELECT v.digest, v.name, v.class, v.split, v.bytes, v.phash FROM job
+        JOIN validation_image AS v ON v.site = job.site AND v.version = job.validation
+        WHERE job.id = $1 AND v.digest > $2 ORDER BY v.digest LIMIT $3";
+    must_still_hold(tx, attempt).await?;
+    Ok(on!(tx, db => {
+        sqlx::query_as(SQL).bind(attempt.job).bind(after).bind(i64::from(limit)).fetch_all(db).await?
+    }))
+}
+
 /// The checkpoints of a job, the newest first.
 pub async fn checkpoints(tx: &mut Tx, job: JobId) -> Result<Vec<KeptCheckpoint>, CatalogError> {
     const SQL: &str = "SELECT checkpoint.step, checkpoint.digest, blob.bytes
@@ -166,7 +187,6 @@ pub async fn checkpoints(tx: &mut Tx, job: JobId) -> Result<Vec<KeptCheckpoint>,
 /// artefact of its parent, its checkpoints. [`CatalogError::LeaseLost`] if the
 /// attempt does not have the job any more.
 pub async fn may_read(tx: &mut Tx, attempt: AttemptId, digest: &Digest) -> Result<bool, CatalogError> {
-    const FENCE: &str = "SELECT COUNT(*) FROM job WHERE id = $1 AND attempt = $2 AND state = 'running'";
     const SQL: &str = "SELECT COUNT(*) FROM job WHERE id = $1 AND (
         EXISTS (SELECT 1 FROM base WHERE base.digest = job.base AND base.file = $2)
         OR EXISTS (SELECT 1 FROM snapshot_image AS s JOIN image ON image.site = job.site AND image.digest = s.digest
@@ -176,15 +196,21 @@ pub async fn may_read(tx: &mut Tx, attempt: AttemptId, digest: &Digest) -> Resul
         OR EXISTS (SELECT 1 FROM mask AS m
             WHERE m.site = job.site AND m.version = job.parent AND (m.scores = $2 OR m.artefact = $2))
         OR EXISTS (SELECT 1 FROM checkpoint AS c WHERE c.job = job.id AND c.digest = $2))";
-    let number = i64::from(attempt.number);
-    let holds: i64 =
-        on!(tx, db => sqlx::query_scalar(FENCE).bind(attempt.job).bind(number).fetch_one(db).await?);
-    if holds == 0 {
-        return Err(CatalogError::LeaseLost { attempt });
-    }
+    must_still_hold(tx, attempt).await?;
     let needed: i64 =
         on!(tx, db => sqlx::query_scalar(SQL).bind(attempt.job).bind(digest).fetch_one(db).await?);
     Ok(needed > 0)
+}
+
+/// The fence of what only reads: may not lock, and need not.
+async fn must_still_hold(tx: &mut Tx, attempt: AttemptId) -> Result<(), CatalogError> {
+    const SQL: &str = "SELECT COUNT(*) FROM job WHERE id = $1 AND attempt = $2 AND state = 'running'";
+    let number = i64::from(attempt.number);
+    match on!(tx, db => sqlx::query_scalar::<_, i64>(SQL).bind(attempt.job).bind(number).fetch_one(db).await?)
+    {
+        0 => Err(CatalogError::LeaseLost { attempt }),
+        _ => Ok(()),
+    }
 }
 
 /// Whether the attempt has the job: asked before bytes of an upload are taken.

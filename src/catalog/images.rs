@@ -6,7 +6,7 @@ use serde_json::json;
 use sqlx::AssertSqlSafe;
 
 use super::dialect::{Count, Json, text};
-use super::{CatalogError, Tx, audit, blobs, events, paging, sites};
+use super::{CatalogError, Tx, audit, blobs, events, paging};
 use crate::domain::image::{Caption, Metadata, PerceptualHash};
 use crate::domain::snapshot::ImageFilter;
 use crate::domain::{Digest, SiteName, Timestamp};
@@ -314,7 +314,7 @@ pub async fn matching(
 }
 
 /// Turns an image into a tombstone: its bytes will be collected, and snapshots
-/// that contain it are incomplete from now on.
+/// that contain it are incomplete until it is submitted again.
 pub async fn mark_deleted(
     tx: &mut Tx,
     site: &SiteName,
@@ -323,10 +323,6 @@ pub async fn mark_deleted(
 ) -> Result<(), CatalogError> {
     const SQL: &str =
         "UPDATE image SET deleted_at = $3 WHERE site = $1 AND digest = $2 AND deleted_at IS NULL";
-    const SNAPSHOTS: &str = "UPDATE snapshot SET incomplete = TRUE WHERE site = $1 AND NOT incomplete
-        AND id IN (SELECT snapshot FROM snapshot_image WHERE digest = $2)";
-    // A snapshot that is being made either sees the tombstone or is seen here.
-    sites::lock(tx, site).await?;
     let now = tx.now().await?;
     let deleted = on!(tx, db => {
         sqlx::query(SQL).bind(site).bind(image).bind(now).execute(db).await?.rows_affected()
@@ -337,6 +333,5 @@ pub async fn mark_deleted(
             digest: *image,
         });
     }
-    on!(tx, db => { sqlx::query(SNAPSHOTS).bind(site).bind(image).execute(db).await?; });
     audit::record(tx, by, "image_deleted", Some(site), json!({"image": image})).await
 }

@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use sqlx::QueryBuilder;
 
 use super::attempts::{self, Assignment};
 use super::dialect::{Count, Json, PerDialect, text};
@@ -23,8 +24,8 @@ use crate::wire::v1::events::Happening;
 
 /// Points of a live curve.
 const MOST_POINTS: usize = 500;
-/// Lines that one heartbeat may add, and bytes of a line.
-const MOST_LINES: usize = 200;
+/// Lines that a job's log keeps, of all its attempts, and characters of a line.
+const MOST_LINES: usize = 10_000;
 const LONGEST_LINE: usize = 2000;
 
 /// What a finished attempt brings.
@@ -224,7 +225,6 @@ pub async fn heartbeat(
     losses: &[LossPoint],
 ) -> Result<Order, CatalogError> {
     const SQL: &str = "UPDATE job SET leased_until = $2, progress = $3 WHERE id = $1";
-    const LINE: &str = "INSERT INTO job_line (job, attempt, at, line) VALUES ($1, $2, $3, $4)";
     let held = match fenced(tx, attempt).await {
         Err(CatalogError::LeaseLost { .. }) => return Ok(Order::LeaseLost),
         held => held?,
@@ -233,13 +233,7 @@ pub async fn heartbeat(
     on!(tx, db => {
         sqlx::query(SQL).bind(attempt.job).bind(now.after(lease)).bind(Json(progress)).execute(db).await?;
     });
-    for line in lines.iter().take(MOST_LINES) {
-        let line: String = text(line).chars().take(LONGEST_LINE).collect();
-        on!(tx, db => {
-            sqlx::query(LINE).bind(attempt.job).bind(i64::from(attempt.number)).bind(now).bind(line)
-                .execute(db).await?;
-        });
-    }
+    log(tx, attempt, now, lines).await?;
     draw(tx, attempt.job, losses).await?;
     changed(tx, &held.site, attempt.job, JobState::Running, Some(*progress));
     Ok(if held.cancel_requested {
@@ -247,6 +241,35 @@ pub async fn heartbeat(
     } else {
         Order::Continue
     })
+}
+
+/// Adds to the job's log. A log that is full says so in one line more, and takes no others.
+async fn log(tx: &mut Tx, attempt: AttemptId, now: Timestamp, lines: &[String]) -> Result<(), CatalogError> {
+    const KEPT: &str = "SELECT COUNT(*) FROM job_line WHERE job = $1";
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let Count(kept) = on!(tx, db => sqlx::query_scalar(KEPT).bind(attempt.job).fetch_one(db).await?);
+    let Some(room) = MOST_LINES.checked_sub(kept as usize) else {
+        return Ok(()); // It was said.
+    };
+    let mut lines: Vec<String> = lines.iter().take(room + 1).map(|line| text(line)).collect();
+    if lines.len() > room {
+        lines[room] = format!("the log is full after {MOST_LINES} lines; the rest is dropped");
+    }
+    let number = i64::from(attempt.number);
+    // Both databases limit the parameters of a statement.
+    for lines in lines.chunks(1000) {
+        on!(tx, db => {
+            let mut insert = QueryBuilder::new("INSERT INTO job_line (job, attempt, at, line) ");
+            insert.push_values(lines, |mut row, line| {
+                let line: String = line.chars().take(LONGEST_LINE).collect();
+                row.push_bind(attempt.job).push_bind(number).push_bind(now).push_bind(line);
+            });
+            insert.build().execute(db).await?;
+        });
+    }
+    Ok(())
 }
 
 /// Adds to the live curve, thinned to what a screen can show.

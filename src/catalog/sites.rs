@@ -90,6 +90,17 @@ pub async fn needed(tx: &mut Tx, site: &SiteName) -> Result<Site, CatalogError> 
     found.ok_or_else(|| CatalogError::NoSuchSite { site: site.clone() })
 }
 
+/// [`CatalogError::NoSuchSite`], unless there is one of that name: for lists, which would be empty else.
+pub async fn must_exist(tx: &mut Tx, site: &SiteName) -> Result<(), CatalogError> {
+    const SQL: &str = "SELECT 1 FROM site WHERE name = $1";
+    let found = on!(tx, db => sqlx::query(SQL).bind(site).fetch_optional(db).await?.is_some());
+    if found {
+        Ok(())
+    } else {
+        Err(CatalogError::NoSuchSite { site: site.clone() })
+    }
+}
+
 /// All sites by name.
 pub async fn list(tx: &mut Tx, query: &PageQuery) -> Result<Page<Site>, CatalogError> {
     const SQL: &str = select!("WHERE name > $1 ORDER BY name LIMIT $2");

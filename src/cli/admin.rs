@@ -44,7 +44,7 @@ enum TokenCommand {
     List,
     /// Revoke a token
     Revoke {
-        /// The token's identifier
+        /// The token's identifier, as `katagami admin token list` shows it
         #[arg(value_name = "TOKEN")]
         id: TokenId,
     },
@@ -52,12 +52,12 @@ enum TokenCommand {
 
 #[derive(Debug, Args)]
 struct Create {
-    /// What it is for, for the audit trail
+    /// What it is for, such as "the cameras of line a"; the audit trail names it so
     name: String,
     /// Its role: admin, operator, auditor, site or worker
     #[arg(long, value_parser = role)]
     role: Role,
-    /// The site, for role site
+    /// The site; needed for role site, and for no other
     #[arg(long)]
     site: Option<SiteName>,
     #[cfg(feature = "server")]

@@ -21,7 +21,13 @@ pub struct BaseArgs {
 #[derive(Debug, Args)]
 pub struct StoreArgs {
     /// The folder of bases
-    #[arg(long, env = "KATAGAMI_BASES", default_value_os_t = default_folder(), global = true)]
+    #[arg(
+        long,
+        env = "KATAGAMI_BASES",
+        value_name = "DIR",
+        default_value_os_t = default_folder(),
+        global = true
+    )]
     store: PathBuf,
 }
 
@@ -56,14 +62,14 @@ enum BaseCommand {
 
 #[derive(Debug, Args)]
 struct Import {
-    /// The architecture: efficientnet_lite0, resnet18, resnet34 or resnet50
+    /// The architecture: efficientnet_lite0, _lite1 or _lite2, resnet18, resnet34 or resnet50
     #[arg(long)]
     arch: String,
     /// The file of weights
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     weights: PathBuf,
-    /// Edge length of the network's input in pixels
-    #[arg(long, value_parser = clap::value_parser!(u32).range(32..=1024))]
+    /// Edge length of the network's input in pixels, from 32 to 1024. Default: the architecture's own
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(32..=1024))]
     size: Option<u32>,
     /// The licence of the weights, such as Apache-2.0
     #[arg(long)]

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::printer;
-use super::remote::{CommandError, Remote, of_site};
+use super::remote::{CommandError, Remote};
 use crate::domain::{ChannelName, SiteName};
 use crate::wire::v1::devices::{Device, NewDevice};
 
@@ -54,7 +54,7 @@ pub async fn run(args: DeviceArgs) -> Result<(), CommandError> {
             });
         }
         DeviceCommand::List { site } => {
-            let devices = of_site(&client, &site, client.all_devices(&site).await?).await?;
+            let devices = client.all_devices(&site).await?;
             args.remote.answer(&devices, || list(&site, &devices));
         }
     }

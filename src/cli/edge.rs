@@ -44,7 +44,7 @@ enum EdgeCommand {
         #[command(flatten)]
         folder: FolderArgs,
         /// Seconds between two questions to the server, spread by a fifth
-        #[arg(long, env = "KATAGAMI_INTERVAL", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        #[arg(long, env = "KATAGAMI_INTERVAL", value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
         interval: u64,
         /// Shell command to run after each switch, with the old and the new weights' digest as $1 and $2
         /// (and KATAGAMI_OLD, KATAGAMI_NEW, KATAGAMI_MODEL); if it fails, the model before is made current again
@@ -76,11 +76,11 @@ enum EdgeCommand {
     Embed {
         #[command(flatten)]
         folder: FolderArgs,
-        /// Write the network's input tensor, too (safetensors)
-        #[arg(long, value_name = "T")]
+        /// Also write the network's input to this file (safetensors)
+        #[arg(long, value_name = "FILE")]
         save_input: Option<PathBuf>,
-        /// Embed this input tensor instead of pictures
-        #[arg(long, value_name = "T", conflicts_with_all = ["save_input", "images"])]
+        /// Take the network's input from such a file instead of pictures
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["save_input", "images"])]
         input: Option<PathBuf>,
         /// The pictures
         #[arg(required_unless_present = "input")]
@@ -90,8 +90,8 @@ enum EdgeCommand {
 
 #[derive(Debug, Args)]
 struct FolderArgs {
-    /// The device's folder
-    #[arg(long, env = "KATAGAMI_EDGE_DIR")]
+    /// The device's folder: its base, its models, its state
+    #[arg(long, env = "KATAGAMI_EDGE_DIR", value_name = "DIR")]
     dir: PathBuf,
     /// Ends the process before the durable step of that number, as a power cut would; for tests
     #[arg(long, hide = true, env = "KATAGAMI_EDGE_DIE_AFTER")]
@@ -101,13 +101,13 @@ struct FolderArgs {
 #[derive(Debug, Args)]
 struct ServerArgs {
     /// The server, such as https://katagami.example
-    #[arg(long, env = "KATAGAMI_SERVER")]
+    #[arg(long, env = "KATAGAMI_SERVER", value_name = "URL")]
     server: String,
     /// The device's token
     #[arg(long, env = "KATAGAMI_TOKEN", hide_env_values = true)]
     token: String,
-    /// PEM certificates to trust besides the system's
-    #[arg(long, env = "KATAGAMI_CA")]
+    /// Certificates to trust besides the system's (PEM)
+    #[arg(long, env = "KATAGAMI_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
     /// The channel to follow instead of the one that the device was enrolled with
     #[arg(long, env = "KATAGAMI_CHANNEL")]
@@ -410,7 +410,7 @@ fn embed(
         Ok(arguments)
     };
     match found() {
-        Ok(arguments) => exec::worker(&arguments).into(),
+        Ok(arguments) => exec::worker("katagami", &arguments).into(),
         Err(error) => error.into(),
     }
 }

@@ -43,11 +43,12 @@ pub fn find_worker() -> Result<PathBuf, ExecError> {
     crate::companion::worker().ok_or(ExecError::Missing)
 }
 
-/// Replaces this process by `katagami-worker` with `arguments`. Returns only if that fails.
-pub fn worker(arguments: &[OsString]) -> ExecError {
+/// Replaces this process by `katagami-worker` with `arguments`, whose help and errors call it `typed`: what a
+/// person typed before them. Returns only if that fails.
+pub fn worker(typed: &str, arguments: &[OsString]) -> ExecError {
     match find_worker() {
         Ok(path) => {
-            let source = Command::new(&path).args(arguments).exec();
+            let source = Command::new(&path).arg0(typed).args(arguments).exec();
             ExecError::Broken { path, source }
         }
         Err(missing) => missing,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::{Args, Subcommand};
 
 use super::printer;
-use super::remote::{CommandError, Remote, of_site};
+use super::remote::{CommandError, Remote};
 use crate::client::{Client, ClientError};
 use crate::domain::{ChannelName, MaskVersion, SiteName};
 use crate::wire::v1::channels::{Channel, ChannelChange, ChannelMove};
@@ -49,7 +49,7 @@ enum ReleaseCommand {
         /// The channel
         channel: ChannelName,
     },
-    /// Show a site's channels, or one of them
+    /// Show where a site's channels point, or one of them
     Show {
         /// The site
         site: SiteName,
@@ -106,7 +106,7 @@ pub async fn run(args: ReleaseArgs) -> Result<(), CommandError> {
             remote.answer(&moved, || said(&moved));
         }
         ReleaseCommand::Back { site, channel, why } => {
-            let history = of_site(&client, &site, client.channel_history(&site, &channel).await?).await?;
+            let history = client.channel_history(&site, &channel).await?;
             let Some(last) = history.first() else {
                 return Err(CommandError::NeverMoved { site, channel });
             };
@@ -121,13 +121,13 @@ pub async fn run(args: ReleaseArgs) -> Result<(), CommandError> {
             remote.answer(&moved, || said(&moved));
         }
         ReleaseCommand::History { site, channel } => {
-            let moves = of_site(&client, &site, client.channel_history(&site, &channel).await?).await?;
+            let moves = client.channel_history(&site, &channel).await?;
             remote.answer(&moves, || list_moves(&moves));
         }
         ReleaseCommand::Show { site, channel } => {
             let channels = match channel {
                 Some(channel) => vec![client.channel(&site, &channel).await?],
-                None => of_site(&client, &site, client.all_channels(&site).await?).await?,
+                None => client.all_channels(&site).await?,
             };
             remote.answer(&channels, || list_channels(&site, &channels));
         }

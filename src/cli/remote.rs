@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::printer;
 use crate::client::{Client, ClientError};
-use crate::domain::{ErrorKind, Problem, SiteName};
+use crate::domain::{ErrorKind, Problem};
 
 /// Which server, and in which form it is answered.
 #[derive(Debug, Clone, Args)]
@@ -74,15 +74,6 @@ impl Remote {
             for_people();
         }
     }
-}
-
-/// A list of a site as it is; if it is empty, only if there is such a site:
-/// to those who may see all sites, a site that was never made looks empty.
-pub async fn of_site<T>(client: &Client, site: &SiteName, items: Vec<T>) -> Result<Vec<T>, CommandError> {
-    if items.is_empty() {
-        client.site(site).await?;
-    }
-    Ok(items)
 }
 
 fn remembered_path() -> PathBuf {
@@ -163,7 +154,7 @@ pub enum CommandError {
     )]
     NeverMoved {
         /// The site.
-        site: SiteName,
+        site: crate::domain::SiteName,
         /// The channel.
         channel: crate::domain::ChannelName,
     },

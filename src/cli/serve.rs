@@ -16,10 +16,10 @@ use crate::telemetry;
 pub struct ServeArgs {
     #[command(flatten)]
     settings: Settings,
-    /// The address to listen on; one that is not loopback needs TLS or --behind-proxy
+    /// The address to listen on; one that is not loopback needs TLS or --behind-proxy. Default: 127.0.0.1:8750
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// The certificate chain (PEM)
+    /// The certificate chain (PEM). Default: plain HTTP
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
     /// The certificate's private key (PEM)
@@ -28,22 +28,23 @@ pub struct ServeArgs {
     /// Something in front of the server speaks TLS to the world
     #[arg(long)]
     behind_proxy: bool,
-    /// Where blobs are: a folder or s3://BUCKET/PREFIX
+    /// Where blobs are: a folder or s3://BUCKET/PREFIX. Default: a folder in the data folder
     #[arg(long, value_name = "PLACE")]
     blobs: Option<String>,
-    /// The folder of imported bases
+    /// The folder of imported bases. Default: that of `katagami base`
     #[arg(long, value_name = "DIR")]
     bases: Option<PathBuf>,
-    /// The base to serve: its digest, or the digest's beginning
+    /// The base to serve: its digest, or the digest's beginning. Default: the one served last, else
+    /// the only one
     #[arg(long, value_name = "DIGEST")]
     base: Option<String>,
-    /// Workers to start beside the server; 0: none
+    /// Workers to start beside the server; 0: none. Default: 1
     #[arg(long, value_name = "N")]
     workers: Option<u32>,
-    /// What the workers compute on: auto, cpu or cuda:N
+    /// What the workers compute on: auto, cpu or cuda:N. Default: auto
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
-    /// What is logged: a level, or directives such as katagami=debug
+    /// What is logged: a level, or directives such as katagami=debug. Default: info
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
 }
@@ -52,13 +53,13 @@ pub struct ServeArgs {
 #[derive(Debug, Args)]
 pub struct Settings {
     /// A file of settings (TOML); `katagami config show` lists them
-    #[arg(long, env = "KATAGAMI_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "KATAGAMI_CONFIG", value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
-    /// The data folder
-    #[arg(long, value_name = "DIR")]
+    /// The data folder. Default: ~/.local/share/katagami
+    #[arg(long, value_name = "DIR", global = true)]
     pub data: Option<PathBuf>,
-    /// The database: sqlite:PATH or postgres://…
-    #[arg(long, value_name = "URL")]
+    /// The database: sqlite:PATH or postgres://… Default: a file in the data folder
+    #[arg(long, value_name = "URL", global = true)]
     pub database_url: Option<String>,
 }
 

@@ -24,7 +24,7 @@ enum SiteCommand {
     Create(Create),
     /// List the sites
     List,
-    /// Show a site
+    /// Show a site, and what to do there next
     Show {
         /// The site
         site: SiteName,
@@ -38,10 +38,12 @@ struct Create {
     /// Its name for people
     #[arg(long)]
     title: Option<String>,
-    /// Which figure its masks are judged by: probe, knn or few-shot
+    /// Which figure its masks are judged by: probe (a linear one), knn (nearest neighbours) or
+    /// few-shot (a probe of a few pictures a class)
     #[arg(long, default_value = "probe", value_parser = super::kpi)]
     kpi: Kpi,
-    /// How much worse than the base a mask may be and still count as no worse
+    /// How much worse than the base a mask may be and still count as no worse. Default: 0.01, a
+    /// hundredth of the figure
     #[arg(long, value_parser = margin)]
     margin: Option<f64>,
 }

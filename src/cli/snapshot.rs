@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::filter::FilterArgs;
 use super::printer;
-use super::remote::{CommandError, Remote, of_site};
+use super::remote::{CommandError, Remote};
 use crate::domain::{Digest, SiteName};
 use crate::wire::v1::snapshots::{NewSnapshot, Snapshot};
 
@@ -59,7 +59,7 @@ pub async fn run(args: SnapshotArgs) -> Result<(), CommandError> {
             });
         }
         SnapshotCommand::List { site } => {
-            let snapshots = of_site(&client, &site, client.all_snapshots(&site).await?).await?;
+            let snapshots = client.all_snapshots(&site).await?;
             args.remote.answer(&snapshots, || list(&site, &snapshots));
         }
     }

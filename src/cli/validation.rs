@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::images::pack;
-use super::remote::{CommandError, Remote, of_site};
+use super::remote::{CommandError, Remote};
 use super::{printer, progress};
 use crate::client::{Client, Upload};
 use crate::domain::SiteName;
@@ -27,7 +27,8 @@ enum ValidationCommand {
     /// The folder (or tar) has one folder of pictures for each class, CLASS/FILE; or
     /// validation/CLASS/FILE and test/CLASS/FILE; or files with labels.csv (file,class or
     /// file,class,split). The gate judges by split validation; split test is kept from it, and
-    /// is what people are shown. Without splits, two fifths are kept as test.
+    /// is what people are shown. A set without splits is split if it has 100 pictures or more: two
+    /// fifths are test then.
     Set {
         /// The site
         site: SiteName,
@@ -59,7 +60,7 @@ pub async fn run(args: ValidationArgs) -> Result<(), CommandError> {
             }
         }
         ValidationCommand::List { site } => {
-            let sets = of_site(&client, &site, client.all_validation_sets(&site).await?).await?;
+            let sets = client.all_validation_sets(&site).await?;
             args.remote.answer(&sets, || list(&site, &sets));
         }
     }

@@ -6,7 +6,7 @@ use super::ConfigError;
 
 /// What submitted files may be like. What is over a limit is rejected alone;
 /// the rest of the submission goes on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct IntakeConfig {
     /// Most bytes of one image's file. Default 64 MiB. Larger costs that much

@@ -17,7 +17,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio_tar::{Archive, Entries, Entry, EntryType};
 use tokio_util::io::StreamReader;
 
-use super::{IntakeLimits, Rejection};
+use super::Rejection;
+use crate::config::IntakeConfig;
 
 /// Most bytes of the headers before one entry: long names and extensions are held in memory.
 const HEADERS: u64 = 256 << 10;
@@ -39,7 +40,7 @@ type Source = Guarded<Pin<Box<dyn AsyncRead + Send>>>;
 /// off ends with a rejection that says so.
 pub(super) fn files(
     body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
-    limits: IntakeLimits,
+    limits: IntakeConfig,
 ) -> impl Stream<Item = File> + Send + 'static {
     let allowed = Arc::new(AtomicU64::new(HEADERS));
     let source = Guarded {
@@ -74,7 +75,7 @@ struct Walk {
     /// What may be read before the next entry is there; shared with the source.
     allowed: Arc<AtomicU64>,
     count: u64,
-    limits: IntakeLimits,
+    limits: IntakeConfig,
 }
 
 impl Walk {
@@ -107,8 +108,8 @@ impl Walk {
                 (_, (name, true)) if !plain => {
                     return Ok(Some(File::rejected(name, Rejection::NoFile(word(kind)))));
                 }
-                (_, (name, true)) if size > self.limits.file_bytes => {
-                    let why = Rejection::TooLarge(self.limits.file_bytes);
+                (_, (name, true)) if size > self.limits.image_bytes => {
+                    let why = Rejection::TooLarge(self.limits.image_bytes);
                     return Ok(Some(File::rejected(name, why)));
                 }
                 (_, (name, true)) => {

@@ -39,8 +39,8 @@ impl Intake {
             Err(error) => return Ok(Err(error.into())),
         };
         let (width, height) = (measured.width, measured.height);
-        if u64::from(width) * u64::from(height) > self.limits.pixels {
-            let most = self.limits.pixels;
+        if u64::from(width) * u64::from(height) > self.limits.image_pixels {
+            let most = self.limits.image_pixels;
             return Ok(Err(Rejection::TooManyPixels { width, height, most }));
         }
         // In this order everywhere: whoever waits for a thread holds room, never the other way round.

@@ -37,36 +37,12 @@ pub use validation::validation;
 
 use crate::blobs::Blobs;
 use crate::catalog::Catalog;
+use crate::config::IntakeConfig;
 
 /// Most bytes of files of one upload that wait to be decoded and stored.
 const WAITING: usize = 64 << 20;
 /// Most bytes that pictures take up while they are decoded, all together.
 const DECODING: usize = 128 << 20;
-
-/// What submitted files may be like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IntakeLimits {
-    /// Most bytes of a file.
-    pub file_bytes: u64,
-    /// Most pixels of a picture.
-    pub pixels: u64,
-    /// Most entries of an upload.
-    pub entries: u64,
-    /// Pictures decoded at once.
-    pub decoders: usize,
-}
-
-impl Default for IntakeLimits {
-    /// 64 MiB, 100 megapixels, 100,000 entries, as many decoders as cores.
-    fn default() -> Self {
-        Self {
-            file_bytes: 64 << 20,
-            pixels: 100_000_000,
-            entries: 100_000,
-            decoders: std::thread::available_parallelism().map_or(2, usize::from),
-        }
-    }
-}
 
 /// What takes in files. Cheap to clone; clones share the bounds of decoding,
 /// so make it once.
@@ -74,7 +50,7 @@ impl Default for IntakeLimits {
 pub struct Intake {
     catalog: Catalog,
     blobs: Blobs,
-    limits: IntakeLimits,
+    limits: IntakeConfig,
     room: Arc<Room>,
 }
 
@@ -88,10 +64,10 @@ struct Room {
 
 impl Intake {
     /// Takes files into `catalog` and `blobs`.
-    pub fn new(catalog: Catalog, blobs: Blobs, limits: IntakeLimits) -> Self {
+    pub fn new(catalog: Catalog, blobs: Blobs, limits: IntakeConfig) -> Self {
         let room = Room {
             decoding: Arc::new(Semaphore::new(DECODING >> 10)),
-            decoders: Arc::new(Semaphore::new(limits.decoders.max(1))),
+            decoders: Arc::new(Semaphore::new(limits.concurrent_decodes.max(1))),
         };
         Self {
             catalog,
@@ -102,7 +78,7 @@ impl Intake {
     }
 
     /// What files may be like.
-    pub const fn limits(&self) -> &IntakeLimits {
+    pub const fn limits(&self) -> &IntakeConfig {
         &self.limits
     }
 }

@@ -114,7 +114,7 @@ pub fn submit(
             AbortOnDropHandle::new(task)
         })
         // One more than there are decoders, so that none of them waits for a file.
-        .buffered(intake.limits.decoders.max(1) + 1)
+        .buffered(intake.limits.concurrent_decodes.max(1) + 1)
         .map(|task| task.map_err(IntakeError::from).flatten());
     tokio_stream::StreamExt::chunks_timeout(looked, BATCH, PATIENCE)
         .then(move |batch| {

@@ -10,8 +10,9 @@ use futures::{Stream, StreamExt};
 use super::archive::{File, files};
 use super::sidecars::subject;
 use super::submit::{Content, Incoming, submit};
-use super::{Intake, IntakeError, IntakeLimits, Rejection};
+use super::{Intake, IntakeError, Rejection};
 use crate::blobs::BlobError;
+use crate::config::IntakeConfig;
 use crate::domain::SiteName;
 use crate::domain::image::Caption;
 use crate::wire::v1::images::Received;
@@ -19,15 +20,15 @@ use crate::wire::v1::images::Received;
 /// Reads one file. One that is too large is rejected at the limit, without
 /// reading the rest of it; a stream that breaks off is an error.
 pub async fn read<E: Display>(
-    limits: &IntakeLimits,
+    limits: &IntakeConfig,
     body: impl Stream<Item = Result<Bytes, E>>,
 ) -> Result<Content, IntakeError> {
     let mut body = std::pin::pin!(body);
     let mut bytes = BytesMut::new();
     while let Some(piece) = body.next().await {
         let piece = piece.map_err(|error| BlobError::BrokenOff(error.to_string()))?;
-        if (bytes.len() + piece.len()) as u64 > limits.file_bytes {
-            return Ok(Content::Rejected(Rejection::TooLarge(limits.file_bytes)));
+        if (bytes.len() + piece.len()) as u64 > limits.image_bytes {
+            return Ok(Content::Rejected(Rejection::TooLarge(limits.image_bytes)));
         }
         bytes.extend_from_slice(&piece);
     }

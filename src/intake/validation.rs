@@ -53,7 +53,7 @@ pub async fn validation(
     sites::needed(&mut intake.catalog.read().await?, site).await?;
     let mut looked = files(body, intake.limits)
         .map(|file| intake.candidate(file))
-        .buffered(intake.limits.decoders.max(1) + 1)
+        .buffered(intake.limits.concurrent_decodes.max(1) + 1)
         .boxed();
     let (mut candidates, mut out, mut csv) = (Vec::new(), Vec::new(), None);
     while let Some(one) = looked.try_next().await? {

@@ -13,6 +13,7 @@ mod error;
 mod format;
 mod header;
 mod limits;
+pub mod onnx;
 mod packed;
 mod prior;
 pub mod rate;

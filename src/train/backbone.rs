@@ -61,9 +61,13 @@ pub fn embed(
     let mut layers = Layers {
         tensors: tensors.iter(),
         moving_norms: mode.moving_norms,
+        nominal: architecture.nominal_size as usize,
     };
     let features = match &architecture.plan {
-        Plan::EfficientNetLite { blocks } => efficientnet_lite(&mut layers, blocks, input, mode.drop)?,
+        Plan::EfficientNetLite { stages } => {
+            let blocks: Vec<_> = stages.iter().flatten().copied().collect();
+            efficientnet_lite(&mut layers, &blocks, input, mode.drop)?
+        }
         Plan::ResNet { bottleneck, depths } => resnet(&mut layers, *bottleneck, depths, input)?,
     };
     Ok(features.f_mean_dim(&[2_i64, 3][..], false, None)?)
@@ -73,6 +77,8 @@ pub fn embed(
 struct Layers<'a> {
     tensors: std::slice::Iter<'a, Tensor>,
     moving_norms: bool,
+    /// Edge length that the feature map would have, were the input of the nominal size.
+    nominal: usize,
 }
 
 impl<'a> Layers<'a> {
@@ -93,16 +99,18 @@ impl<'a> Layers<'a> {
         Ok(input.f_conv2d(kernel, None::<&Tensor>, stride, padding, 1, groups)?)
     }
 
-    /// TensorFlow's SAME padding for an input size that the stride divides, as
-    /// the reference implementation fixes it for its nominal size.
+    /// TensorFlow's SAME padding as the reference implementation fixes it: that
+    /// of the nominal size, whatever the size of the input.
     fn convolution_same(
         &mut self,
         input: &Tensor,
-        size: usize,
+        kernel: usize,
         stride: usize,
         groups: i64,
     ) -> Result<Tensor, TrainError> {
-        let total = size.saturating_sub(stride) as i64;
+        let output = self.nominal.div_ceil(stride);
+        let total = ((output - 1) * stride + kernel).saturating_sub(self.nominal) as i64;
+        self.nominal = output;
         let (before, after) = (total / 2, total - total / 2);
         if before == after {
             return self.convolution(input, stride as i64, before, groups);

@@ -57,6 +57,14 @@ pub enum TrainError {
     /// The recipe cannot be read.
     #[error("the recipe is not valid: {0}")]
     Recipe(String),
+    /// The recipe fine-tunes where a mask was asked for.
+    #[error(
+        "this recipe fine-tunes the weights, which leaves no mask; take one that trains a mask, or run it by `katagami train`"
+    )]
+    NoMask,
+    /// The recipe trains a mask where a fine-tuning was asked for.
+    #[error("this recipe trains a mask; a fine-tuning needs one with mode = \"finetune\"")]
+    NoFinetuning,
     /// The loss is no number any more.
     #[error("the loss is {loss} at step {step}; lower the rates of the recipe")]
     Diverged {
@@ -92,6 +100,8 @@ impl Problem for TrainError {
             Self::Device { .. } => ErrorKind::Unavailable,
             Self::TooFewImages { .. }
             | Self::Recipe(_)
+            | Self::NoMask
+            | Self::NoFinetuning
             | Self::CheckpointDamaged
             | Self::CheckpointOfAnother(_)
             | Self::ScoresDamaged
@@ -115,6 +125,8 @@ impl Problem for TrainError {
             Self::Parent(_) => "parent_unusable",
             Self::Panicked(_) => "training_broke_off",
             Self::Recipe(_) => "recipe_invalid",
+            Self::NoMask => "recipe_fine_tunes",
+            Self::NoFinetuning => "recipe_trains_a_mask",
             Self::Diverged { .. } => "training_diverged",
             Self::Mask(error) => error.code(),
             Self::Torch(_) => "libtorch",

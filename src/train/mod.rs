@@ -1,4 +1,5 @@
-//! Training: learns, without labels, which weights of a frozen base to keep.
+//! Training: learns, without labels, which weights of a frozen base to keep
+//! (or, to compare, moves the weights themselves: [`learner`]).
 //!
 //! The method is Self-Masking Networks (arXiv 2409.07577) with the objective
 //! of SwAV (arXiv 2006.09882). libtorch computes the network and its
@@ -16,6 +17,7 @@ pub mod final_scores;
 #[cfg(test)]
 pub mod generated;
 mod head;
+pub mod learner;
 pub mod random;
 pub mod recipe;
 pub mod scores;
@@ -24,9 +26,13 @@ pub mod session;
 pub mod sinkhorn;
 mod step;
 mod swav;
+pub mod tuned;
 
 pub use embed::Embedder;
 pub use error::{TrainError, panic_text};
 pub use final_scores::FinalScores;
+pub use learner::Learner;
 pub use recipe::Recipe;
+pub use scores::{Scores, TrainedMask};
 pub use session::{Event, Outcome, Start, Training, train};
+pub use tuned::Tuned;

@@ -10,16 +10,43 @@ use crate::domain::Digest;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Recipe {
+    /// What learns beside the head. Default: a mask.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mode: Mode,
     /// How long, and what learns when.
     pub schedule: Schedule,
-    /// How the mask learns.
+    /// How the mask learns, and which tensors.
     pub mask: MaskRule,
+    /// How the weights of the same tensors learn, in mode `finetune`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finetune: Option<FinetuneRule>,
     /// The projection head and its prototypes, thrown away in the end.
     pub head: HeadRule,
     /// The objective.
     pub swav: SwavRule,
     /// The crops.
     pub augment: AugmentRule,
+}
+
+/// What learns beside the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// A mask over the frozen weights.
+    #[default]
+    Mask,
+    /// The weights themselves: what a mask is measured against. Only `katagami train` knows it.
+    Finetune,
+}
+
+/// How the weights learn where they are fine-tuned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FinetuneRule {
+    /// Learning rate of the weights after the warm-up; falls as a cosine to 0.
+    pub rate: f64,
+    /// Their momentum.
+    pub momentum: f64,
 }
 
 /// How long, and what learns when. All in steps of one batch.
@@ -238,6 +265,10 @@ impl Recipe {
         let shares = [brightness, contrast, saturation, hue, unjittered, grey, blur];
         for (right, wrong) in [
             (
+                self.finetune.is_some() == (self.mode == Mode::Finetune),
+                "mode = \"finetune\" and [finetune] belong together",
+            ),
+            (
                 self.schedule.steps > self.schedule.warm_up,
                 "schedule.steps must be more than schedule.warm-up",
             ),
@@ -320,6 +351,20 @@ mod tests {
     }
 
     #[test]
+    fn a_recipe_that_fine_tunes_says_so_and_how() {
+        let factory = include_str!("../../recipes/factory.toml");
+        let mode = format!("mode = \"finetune\"\n{factory}");
+        let rule = format!("{factory}\n[finetune]\nrate = 0.01\nmomentum = 0.9\n");
+        for half in [&mode, &rule] {
+            let said = Recipe::parse(half).unwrap_err().to_string();
+            assert!(said.contains("belong together"), "{said}");
+        }
+        let whole = Recipe::parse(&format!("mode = \"finetune\"\n{rule}")).unwrap();
+        assert_eq!(whole.mode, Mode::Finetune);
+        assert_ne!(whole.digest(), Recipe::factory().digest());
+    }
+
+    #[test]
     fn a_budget_keeps_the_proportions_of_the_beginning() {
         let schedule = |steps| {
             let Schedule {
@@ -372,7 +417,7 @@ mod tests {
     #[test]
     fn a_field_at_its_default_is_no_part_of_the_digest() {
         let json = serde_json::to_string(&Recipe::factory()).unwrap();
-        for field in ["norms", "queue", "hue", "flips"] {
+        for field in ["mode", "finetune", "norms", "queue", "hue", "flips"] {
             assert!(!json.contains(field), "{json}");
         }
     }

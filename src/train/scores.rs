@@ -9,7 +9,9 @@ use rayon::prelude::*;
 
 use super::TrainError;
 use super::final_scores::FinalScores;
-use super::recipe::MaskRule;
+use super::learner::Learner;
+use super::recipe::{MaskRule, Recipe};
+use super::session::Start;
 use crate::base::Weights;
 use crate::domain::Digest;
 use crate::mask::arithmetic::{mask_tensor, scale};
@@ -26,6 +28,15 @@ const THRESHOLD: f32 = 0.0;
 struct Scored {
     scores: Vec<f32>,
     velocity: Vec<f32>,
+}
+
+/// What the training of a mask leaves behind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainedMask {
+    /// The mask, as it is after the last step done.
+    pub mask: Mask,
+    /// What a successor can start from.
+    pub scores: FinalScores,
 }
 
 /// The scores of all masked tensors.
@@ -80,17 +91,6 @@ impl Scores {
             base,
             tensors: self.tensors.iter().map(scores).collect(),
         }
-    }
-
-    /// All numbers of the state, as [`Scores::planes_mut`] takes them back.
-    pub(super) fn planes(&self) -> impl Iterator<Item = &[f32]> {
-        (self.tensors.values()).flat_map(|scored| [scored.scores.as_slice(), &scored.velocity])
-    }
-
-    /// The same numbers, to be overwritten.
-    pub(super) fn planes_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
-        (self.tensors.values_mut())
-            .flat_map(|scored| [scored.scores.as_mut_slice(), scored.velocity.as_mut_slice()])
     }
 
     /// The mask: 1 where the score is above the threshold.
@@ -160,6 +160,52 @@ impl Scores {
                 }
                 Ok(())
             })
+    }
+}
+
+impl Learner for Scores {
+    type Product = TrainedMask;
+
+    fn begin(base: &Weights, _: &Recipe, tensors: &[usize], start: Start) -> Result<Self, TrainError> {
+        match start {
+            Start::KeepAll => Ok(Self::keeping_all(base, tensors)),
+            Start::Parent { scores, .. } => Self::succeeding(scores, base, tensors),
+        }
+    }
+
+    fn planes(&self) -> impl Iterator<Item = &[f32]> {
+        (self.tensors.values()).flat_map(|scored| [scored.scores.as_slice(), &scored.velocity])
+    }
+
+    fn planes_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        (self.tensors.values_mut())
+            .flat_map(|scored| [scored.scores.as_mut_slice(), scored.velocity.as_mut_slice()])
+    }
+
+    fn weights(&self, base: &Weights) -> Result<Vec<(usize, Vec<f32>)>, TrainError> {
+        Ok(self.masked(base)?)
+    }
+
+    fn descend(
+        &mut self,
+        base: &Weights,
+        gradients: &[Vec<f32>],
+        recipe: &Recipe,
+        fall: f64,
+    ) -> Result<(), TrainError> {
+        Ok(self.step(base, gradients, &recipe.mask, recipe.mask.rate * fall)?)
+    }
+
+    fn dropped(&self) -> Option<usize> {
+        Some(self.dropped())
+    }
+
+    fn product(self, base: &Weights, norms: BTreeMap<usize, Vec<f32>>) -> TrainedMask {
+        let scores = self.finals(base.digest());
+        TrainedMask {
+            mask: Mask { norms, ..self.mask() },
+            scores,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! One training, from the base (or a parent mask) to a mask: the loop, what it
+//! One training, from the base (or a parent mask) to what it leaves: the loop, what it
 //! tells, and where it can be interrupted. One step is in [`super::step`].
 
 use std::collections::BTreeMap;
@@ -11,13 +11,13 @@ use image::RgbImage;
 use super::augment::multi_crop;
 use super::checkpoint::{self, Identity};
 use super::final_scores::FinalScores;
+use super::learner::Learner;
 use super::recipe::Recipe;
 use super::step::Session;
 use super::{TrainError, panic_text, random};
 use crate::base::{Preprocessing, Weights};
 use crate::domain::Digest;
 use crate::domain::job::Order;
-use crate::mask::Mask;
 
 /// Everything that determines a training, and where it runs.
 #[derive(Clone, Copy)]
@@ -43,13 +43,13 @@ pub struct Training<'a> {
 /// What a training begins with.
 #[derive(Clone, Copy)]
 pub enum Start<'a> {
-    /// A mask that keeps every weight: the base itself.
+    /// The base itself: a mask keeps every weight.
     KeepAll,
     /// The final scores of another mask, and the BatchNorm statistics that it moved.
     Parent {
         /// Its final scores.
         scores: &'a FinalScores,
-        /// Its statistics ([`Mask::norms`]).
+        /// Its statistics ([`norms`](crate::mask::Mask::norms)).
         norms: &'a BTreeMap<usize, Vec<f32>>,
     },
 }
@@ -77,48 +77,46 @@ pub struct Progress {
     pub steps: u32,
     /// The loss of this step.
     pub loss: f64,
-    /// Weights dropped now.
-    pub dropped: usize,
+    /// Weights dropped now; `None` where none ever is.
+    pub dropped: Option<usize>,
 }
 
 /// What a training leaves behind.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    /// The mask, as it is after the last step done.
-    pub mask: Mask,
+pub struct Outcome<P> {
+    /// What was learned, as it is after the last step done.
+    pub learned: P,
     /// The loss of each step done, warm-up counted.
     pub losses: Vec<f64>,
-    /// What a successor can start from.
-    pub scores: FinalScores,
     /// Seconds spent on steps, those before a resumption counted.
     pub seconds: f64,
     /// Whether an order ended it before its last step.
     pub stopped: bool,
 }
 
-/// Trains a mask. Same base, images, recipe, seed, start and execution profile:
-/// same mask, bit for bit, whether in one go or resumed from a checkpoint.
+/// Trains what `L` moves. Same base, images, recipe, seed, start and execution profile:
+/// same result, bit for bit, whether in one go or resumed from a checkpoint.
 ///
 /// `told` hears of each step, and is given a checkpoint whenever `checkpoint_every`
 /// has passed and when it answers [`Order::Stop`] (not after [`Order::LeaseLost`]:
 /// then nobody wants it). A panic within becomes an error.
-pub fn train(
+pub fn train<L: Learner>(
     training: &Training,
     resume: Option<&[u8]>,
     checkpoint_every: Duration,
     told: &mut dyn FnMut(Event) -> Order,
-) -> Result<Outcome, TrainError> {
+) -> Result<Outcome<L::Product>, TrainError> {
     // What a panic could leave half done lives inside and is dropped with it.
-    let whole = AssertUnwindSafe(|| carried_out(training, resume, checkpoint_every, told));
+    let whole = AssertUnwindSafe(|| carried_out::<L>(training, resume, checkpoint_every, told));
     catch_unwind(whole).unwrap_or_else(|panic| Err(TrainError::Panicked(panic_text(&*panic))))
 }
 
-fn carried_out(
+fn carried_out<L: Learner>(
     training: &Training,
     resume: Option<&[u8]>,
     checkpoint_every: Duration,
     told: &mut dyn FnMut(Event) -> Order,
-) -> Result<Outcome, TrainError> {
+) -> Result<Outcome<L::Product>, TrainError> {
     let Training {
         images, recipe, seed, ..
     } = *training;
@@ -130,7 +128,7 @@ fn carried_out(
         });
     }
     let identity = identity(training);
-    let mut session = Session::new(training)?;
+    let mut session = Session::<L>::new(training)?;
     if let Some(resume) = resume {
         session.restore(checkpoint::decode(resume, &identity, steps, session.numbers())?)?;
     }

@@ -9,7 +9,9 @@ use crate::train::device::DeviceChoice;
 use crate::train::embed::values;
 use crate::train::generated::{QUICK, generated_base};
 use crate::train::head::Head;
+use crate::train::scores::{Scores, TrainedMask};
 use crate::train::swav::{self, Views};
+use crate::train::tuned::Tuned;
 
 /// What a training borrows.
 struct Bench {
@@ -49,14 +51,19 @@ impl Bench {
 
 const NEVER: Duration = Duration::from_hours(1);
 
-fn in_one_go(training: &Training) -> Outcome {
-    train(training, None, NEVER, &mut |_| Order::Continue).unwrap()
+fn in_one_go(training: &Training) -> Outcome<TrainedMask> {
+    train::<Scores>(training, None, NEVER, &mut |_| Order::Continue).unwrap()
 }
 
 /// Trains until `last` steps are done, and answers the outcome with the checkpoint.
-fn until(training: &Training, resume: Option<&[u8]>, last: u32, order: Order) -> (Outcome, Option<Vec<u8>>) {
+fn until(
+    training: &Training,
+    resume: Option<&[u8]>,
+    last: u32,
+    order: Order,
+) -> (Outcome<TrainedMask>, Option<Vec<u8>>) {
     let mut checkpoint = None;
-    let outcome = train(training, resume, NEVER, &mut |event| match event {
+    let outcome = train::<Scores>(training, resume, NEVER, &mut |event| match event {
         Event::Step(progress) if progress.step >= last => order,
         Event::Step(_) => Order::Continue,
         Event::Checkpoint { step, bytes } => {
@@ -68,10 +75,9 @@ fn until(training: &Training, resume: Option<&[u8]>, last: u32, order: Order) ->
     (outcome.unwrap(), checkpoint)
 }
 
-fn same(resumed: &Outcome, whole: &Outcome) {
-    assert_eq!(resumed.mask, whole.mask);
+fn same<P: PartialEq + std::fmt::Debug>(resumed: &Outcome<P>, whole: &Outcome<P>) {
+    assert_eq!(resumed.learned, whole.learned);
     assert_eq!(resumed.losses, whole.losses);
-    assert_eq!(resumed.scores, whole.scores);
     assert!(!resumed.stopped);
 }
 
@@ -80,14 +86,17 @@ fn a_training_that_was_killed_twice_ends_with_the_same_bits() {
     let bench = Bench::new(QUICK);
     let training = bench.training();
     let whole = in_one_go(&training);
-    assert!(whole.mask.dropped() > 0 && whole.mask.norms.is_empty());
-    assert_eq!(whole.scores.tensors.len(), whole.mask.tensors.len());
+    assert!(whole.learned.mask.dropped() > 0 && whole.learned.mask.norms.is_empty());
+    assert_eq!(
+        whole.learned.scores.tensors.len(),
+        whole.learned.mask.tensors.len()
+    );
 
     let (first, checkpoint) = until(&training, None, 1, Order::Stop);
     assert!(first.stopped && first.losses.len() == 1);
     let (second, checkpoint) = until(&training, checkpoint.as_deref(), 3, Order::Stop);
     assert_eq!(second.losses, whole.losses[..3]);
-    let resumed = train(&training, checkpoint.as_deref(), NEVER, &mut |_| Order::Continue).unwrap();
+    let resumed = train::<Scores>(&training, checkpoint.as_deref(), NEVER, &mut |_| Order::Continue).unwrap();
     same(&resumed, &whole);
     assert!(resumed.seconds >= second.seconds);
 }
@@ -104,11 +113,16 @@ fn queue_and_moving_statistics_are_part_of_a_checkpoint() {
     let training = bench.training();
     let whole = in_one_go(&training);
     let moved = whole
+        .learned
         .mask
         .norms
         .iter()
         .filter(|(index, values)| bench.base.values[**index] != **values);
-    assert_eq!(moved.count(), whole.mask.norms.len(), "every statistic has moved");
+    assert_eq!(
+        moved.count(),
+        whole.learned.mask.norms.len(),
+        "every statistic has moved"
+    );
     assert_ne!(
         whole.losses,
         in_one_go(&Bench::new(QUICK).training()).losses,
@@ -117,7 +131,7 @@ fn queue_and_moving_statistics_are_part_of_a_checkpoint() {
     for last in [2, 4] {
         let (_, checkpoint) = until(&training, None, last, Order::Stop);
         same(
-            &train(&training, checkpoint.as_deref(), NEVER, &mut |_| Order::Continue).unwrap(),
+            &train::<Scores>(&training, checkpoint.as_deref(), NEVER, &mut |_| Order::Continue).unwrap(),
             &whole,
         );
     }
@@ -134,7 +148,7 @@ fn checkpoints_come_in_time_and_none_after_the_lease_was_lost() {
         }
         Order::Continue
     };
-    train(&training, None, Duration::ZERO, &mut told).unwrap();
+    train::<Scores>(&training, None, Duration::ZERO, &mut told).unwrap();
     assert_eq!(*steps.borrow(), [1, 2, 3, 4]);
     let (outcome, checkpoint) = until(&training, None, 2, Order::LeaseLost);
     assert!(outcome.stopped && checkpoint.is_none());
@@ -147,7 +161,7 @@ fn a_checkpoint_of_another_training_is_refused() {
     let (_, checkpoint) = until(&training, None, 1, Order::Stop);
     let refused = |training: Training| {
         let told = &mut |_: Event| panic!("no step is done");
-        train(&training, checkpoint.as_deref(), NEVER, told)
+        train::<Scores>(&training, checkpoint.as_deref(), NEVER, told)
             .unwrap_err()
             .to_string()
     };
@@ -171,7 +185,7 @@ fn a_successor_begins_with_its_parents_mask_and_statistics() {
         .position(|spec| spec.role == Role::NormMean)
         .unwrap();
     let norms = BTreeMap::from([(index, vec![0.5; bench.base.values[index].len()])]);
-    let scores = FinalScores::decode(&parent.scores.encode(), &bench.base).unwrap();
+    let scores = FinalScores::decode(&parent.learned.scores.encode(), &bench.base).unwrap();
     let successor = Training {
         start: Start::Parent {
             scores: &scores,
@@ -181,28 +195,94 @@ fn a_successor_begins_with_its_parents_mask_and_statistics() {
     };
     // One step of warm-up: the mask is still the parent's.
     let (first, checkpoint) = until(&successor, None, 1, Order::Stop);
-    assert_eq!(first.mask.tensors, parent.mask.tensors);
-    assert_eq!(first.mask.norms, norms);
+    assert_eq!(first.learned.mask.tensors, parent.learned.mask.tensors);
+    assert_eq!(first.learned.mask.norms, norms);
     assert_ne!(
         first.losses[0], parent.losses[0],
         "the warm-up runs the parent's network"
     );
     let whole = in_one_go(&successor);
-    assert!(whole.mask.flips_against(&parent.mask) > 0);
+    assert!(whole.learned.mask.flips_against(&parent.learned.mask) > 0);
     same(
-        &train(&successor, checkpoint.as_deref(), NEVER, &mut |_| Order::Continue).unwrap(),
+        &train::<Scores>(&successor, checkpoint.as_deref(), NEVER, &mut |_| Order::Continue).unwrap(),
         &whole,
     );
     let told = &mut |_: Event| Order::Continue;
-    let anew = train(&bench.training(), checkpoint.as_deref(), NEVER, told).unwrap_err();
+    let anew = train::<Scores>(&bench.training(), checkpoint.as_deref(), NEVER, told).unwrap_err();
     assert!(anew.to_string().contains("another start"), "{anew}");
+}
+
+/// [`QUICK`], but the weights themselves move.
+fn finetuning() -> String {
+    let rule = "finetune = { rate = 0.05, momentum = 0.9 }";
+    format!("mode = \"finetune\"\n{rule}{QUICK}")
+}
+
+#[test]
+fn a_fine_tuning_moves_the_weights_that_a_mask_would_mask_and_can_be_interrupted() {
+    let bench = Bench::new(&finetuning());
+    let training = bench.training();
+    let told = &mut |_: Event| Order::Continue;
+    let whole = train::<Tuned>(&training, None, NEVER, told).unwrap();
+    let masked = bench.recipe.masked_tensors(bench.base.architecture);
+    for (index, values) in whole.learned.values.iter().enumerate() {
+        let moved = *values != bench.base.values[index];
+        assert_eq!(moved, masked.contains(&index), "tensor {index}");
+        assert!(values.iter().all(|value| value.is_finite()));
+    }
+    // The warm-up and what it draws are those of a mask's training.
+    let mask = in_one_go(&Bench::new(QUICK).training());
+    assert_eq!(whole.losses[..2], mask.losses[..2]);
+    assert_ne!(whole.losses[2..], mask.losses[2..]);
+
+    let mut checkpoint = Vec::new();
+    let stopped = train::<Tuned>(&training, None, NEVER, &mut |event| match event {
+        Event::Step(progress) => {
+            assert_eq!(progress.dropped, None);
+            if progress.step < 3 {
+                Order::Continue
+            } else {
+                Order::Stop
+            }
+        }
+        Event::Checkpoint { bytes, .. } => {
+            checkpoint = bytes.to_vec();
+            Order::Continue
+        }
+    });
+    assert!(stopped.unwrap().stopped);
+    same(
+        &train::<Tuned>(&training, Some(&checkpoint), NEVER, told).unwrap(),
+        &whole,
+    );
+    // Of the same lengths as a mask's, but of another recipe.
+    let refused = train::<Scores>(&Bench::new(QUICK).training(), Some(&checkpoint), NEVER, told);
+    assert!(refused.unwrap_err().to_string().contains("another recipe"));
+}
+
+#[test]
+fn a_fine_tuning_starts_from_no_mask() {
+    let parent = in_one_go(&Bench::new(QUICK).training()).learned;
+    let bench = Bench::new(&finetuning());
+    let training = Training {
+        start: Start::Parent {
+            scores: &parent.scores,
+            norms: &parent.mask.norms,
+        },
+        ..bench.training()
+    };
+    let told = &mut |_: Event| panic!("no step is done");
+    let said = train::<Tuned>(&training, None, NEVER, told)
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("no start for a fine-tuning"), "{said}");
 }
 
 #[test]
 fn a_panic_is_a_failed_training_and_not_the_end_of_the_process() {
     let bench = Bench::new(QUICK);
     let told = &mut |_: Event| panic!("the disk is on fire");
-    let said = train(&bench.training(), None, NEVER, told)
+    let said = train::<Scores>(&bench.training(), None, NEVER, told)
         .unwrap_err()
         .to_string();
     assert!(said.contains("the disk is on fire"), "{said}");

@@ -11,13 +11,13 @@ use super::backbone::{self, DropConnect, Mode, tensor};
 use super::checkpoint::State;
 use super::embed::values;
 use super::head::Head;
+use super::learner::Learner;
 use super::recipe::{Norms, Recipe};
-use super::scores::Scores;
 use super::session::{Outcome, Start, Training};
 use super::swav::{self, Queue, Views};
 use crate::base::{Role, Weights};
 
-pub(super) struct Session<'a> {
+pub(super) struct Session<'a, L> {
     base: &'a Weights,
     recipe: &'a Recipe,
     seed: u64,
@@ -27,14 +27,14 @@ pub(super) struct Session<'a> {
     tensors: Vec<Tensor>,
     /// The statistics that become part of the mask, by canonical index.
     norms: Vec<usize>,
-    scores: Scores,
+    learner: L,
     head: Head,
     queue: Option<Queue>,
     losses: Vec<f64>,
     seconds: f64,
 }
 
-impl<'a> Session<'a> {
+impl<'a, L: Learner> Session<'a, L> {
     /// The state before the first step.
     pub(super) fn new(training: &Training<'a>) -> Result<Self, TrainError> {
         let Training {
@@ -45,12 +45,13 @@ impl<'a> Session<'a> {
             start,
             ..
         } = *training;
-        let masked = recipe.masked_tensors(base.architecture);
+        let learned = recipe.masked_tensors(base.architecture);
         let specs = &base.architecture.tensors;
         let mut tensors = backbone::tensors(base, device)?;
-        let (scores, inherited) = match start {
-            Start::KeepAll => (Scores::keeping_all(base, &masked), None),
-            Start::Parent { scores, norms } => (Scores::succeeding(scores, base, &masked)?, Some(norms)),
+        let learner = L::begin(base, recipe, &learned, start)?;
+        let inherited = match start {
+            Start::KeepAll => None,
+            Start::Parent { norms, .. } => Some(norms),
         };
         for (index, values) in inherited.into_iter().flatten() {
             if specs.get(*index).is_none_or(|spec| spec.len() != values.len()) {
@@ -74,7 +75,7 @@ impl<'a> Session<'a> {
             device,
             tensors,
             norms,
-            scores,
+            learner,
             head: Head::new(&recipe.head, base.architecture.embedding_dim, seed),
             queue: queue.map(|rule| Queue::new(rule, recipe.augment.large.count, recipe.head.output)),
             losses: Vec::new(),
@@ -87,9 +88,9 @@ impl<'a> Session<'a> {
         self.losses.len() as u32
     }
 
-    /// Weights dropped now.
-    pub(super) fn dropped(&self) -> usize {
-        self.scores.dropped()
+    /// Weights dropped now; `None` where none ever is.
+    pub(super) fn dropped(&self) -> Option<usize> {
+        self.learner.dropped()
     }
 
     /// How many numbers [`State::numbers`] has.
@@ -101,7 +102,7 @@ impl<'a> Session<'a> {
     /// All numbers that lie in plain memory; the statistics follow them in a state.
     fn planes(&self) -> impl Iterator<Item = &[f32]> {
         let queue = self.queue.iter().flat_map(Queue::planes);
-        self.scores.planes().chain(self.head.planes()).chain(queue)
+        self.learner.planes().chain(self.head.planes()).chain(queue)
     }
 
     /// The whole state, for a checkpoint.
@@ -132,7 +133,7 @@ impl<'a> Session<'a> {
         };
         let queue = self.queue.iter_mut().flat_map(Queue::planes_mut);
         for plane in self
-            .scores
+            .learner
             .planes_mut()
             .chain(self.head.planes_mut())
             .chain(queue)
@@ -153,14 +154,12 @@ impl<'a> Session<'a> {
     }
 
     /// What the training leaves behind, as it is now.
-    pub(super) fn outcome(self, stopped: bool) -> Result<Outcome, TrainError> {
-        let mut mask = self.scores.mask();
-        for index in &self.norms {
-            mask.norms.insert(*index, values(&self.tensors[*index])?);
-        }
+    pub(super) fn outcome(self, stopped: bool) -> Result<Outcome<L::Product>, TrainError> {
+        let norms = self.norms.iter();
+        let norms = norms.map(|index| Ok((*index, values(&self.tensors[*index])?)));
+        let norms = norms.collect::<Result<_, TrainError>>()?;
         Ok(Outcome {
-            mask,
-            scores: self.scores.finals(self.base.digest()),
+            learned: self.learner.product(self.base, norms),
             losses: self.losses,
             seconds: self.seconds,
             stopped,
@@ -172,39 +171,30 @@ impl<'a> Session<'a> {
         let began = Instant::now();
         let (step, schedule) = (self.step(), &self.recipe.schedule);
         let head = self.head.leaves(self.device)?;
-        let masked_step = step.checked_sub(schedule.warm_up);
-        let mut leaves = Vec::new();
-        let embeddings = if masked_step.is_some() {
-            let mut tensors: Vec<Tensor> = self.tensors.iter().map(Tensor::shallow_clone).collect();
-            for (index, weights) in self.scores.masked(self.base)? {
-                let shape = &self.base.architecture.tensors[index].shape;
-                // A fresh leaf each step: libtorch gives ∂L/∂W, the rest is ours.
-                let leaf = tensor(&weights, shape, self.device)?.f_set_requires_grad(true)?;
-                tensors[index] = leaf.shallow_clone();
-                leaves.push(leaf);
-            }
+        let learning_step = step.checked_sub(schedule.warm_up);
+        let (tensors, mut leaves) = self.network(learning_step.is_some())?;
+        let embeddings = if learning_step.is_some() {
             self.embed(&tensors, step, crops, self.recipe.mask.norms == Norms::Moving)?
         } else {
-            // The body stays as it began, a parent's mask included.
-            let tensors = self.beginning()?;
+            // The network stays as it began, a parent's mask included.
             tch::no_grad(|| self.embed(&tensors, step, crops, false))?
         };
         let projections = Head::project(&head, &embeddings)?;
         let similarities = Head::similarities(&head, &projections)?;
         let loss = self.loss(step, &head, &projections, &similarities, crops)?;
 
-        let masked = leaves.len();
+        let learned = leaves.len();
         leaves.extend(head);
         let gradients = Tensor::f_run_backward(&[&loss], &leaves, false, false)?;
         let gradients = gradients.iter().map(values).collect::<Result<Vec<_>, _>>()?;
-        if let Some(masked_step) = masked_step {
-            let rule = &self.recipe.mask;
-            let learning = schedule.steps - schedule.warm_up;
-            let rate = rule.rate * 0.5 * (1.0 + (PI * f64::from(masked_step) / f64::from(learning)).cos());
-            self.scores.step(self.base, &gradients[..masked], rule, rate)?;
+        if let Some(learning_step) = learning_step {
+            let steps = schedule.steps - schedule.warm_up;
+            let fall = 0.5 * (1.0 + (PI * f64::from(learning_step) / f64::from(steps)).cos());
+            let gradients = &gradients[..learned];
+            self.learner.descend(self.base, gradients, self.recipe, fall)?;
         }
         self.head.step(
-            &gradients[masked..],
+            &gradients[learned..],
             &self.recipe.head,
             step < schedule.prototypes_frozen,
         );
@@ -217,16 +207,19 @@ impl<'a> Session<'a> {
         Ok(loss)
     }
 
-    /// The network that the warm-up runs: the base, or the parent's masked weights.
-    fn beginning(&self) -> Result<Vec<Tensor>, TrainError> {
+    /// The network of this step and, where it is `learning`, fresh leaves of it:
+    /// libtorch gives ∂L/∂W of each, the rest is ours.
+    fn network(&self, learning: bool) -> Result<(Vec<Tensor>, Vec<Tensor>), TrainError> {
         let mut tensors: Vec<Tensor> = self.tensors.iter().map(Tensor::shallow_clone).collect();
-        if self.scores.dropped() > 0 {
-            for (index, weights) in self.scores.masked(self.base)? {
-                let shape = &self.base.architecture.tensors[index].shape;
-                tensors[index] = tensor(&weights, shape, self.device)?;
+        let mut leaves = Vec::new();
+        for (index, weights) in self.learner.weights(self.base)? {
+            let shape = &self.base.architecture.tensors[index].shape;
+            tensors[index] = tensor(&weights, shape, self.device)?.f_set_requires_grad(learning)?;
+            if learning {
+                leaves.push(tensors[index].shallow_clone());
             }
         }
-        Ok(tensors)
+        Ok((tensors, leaves))
     }
 
     /// Embeddings `[views, dim]` of all crops, the large ones first.

@@ -21,7 +21,10 @@ use crate::domain::{Digest, ErrorKind, JobId, MaskVersion, Problem, SiteName, Ti
 use crate::evaluate::EvaluateError;
 use crate::mask::{Figures, Header, Mask, MaskError, apply, encode};
 use crate::train::device::profile;
-use crate::train::{Event, FinalScores, Outcome, Recipe, Start, TrainError, Training, train};
+use crate::train::recipe::Mode;
+use crate::train::{
+    Event, FinalScores, Learner, Outcome, Recipe, Scores, Start, TrainError, TrainedMask, Training, train,
+};
 
 /// Pictures that are decoded between two questions whether to go on.
 const CHUNK: usize = 256;
@@ -172,20 +175,24 @@ impl Problem for AttemptError {
     }
 }
 
-/// Carries an attempt out. Same input and execution profile: same mask, same figures.
+/// Carries an attempt at a mask out. Same input and execution profile: same mask, same figures.
 pub fn perform(
     input: &AttemptInput,
     device: tch::Device,
     events: &mut dyn AttemptEvents,
 ) -> Result<AttemptOutcome, AttemptError> {
+    if input.recipe.mode != Mode::Mask {
+        return Err(TrainError::NoMask.into());
+    }
     let Some(images) = decoded(input, events) else {
         return Ok(AttemptOutcome::Stopped);
     };
-    let mut outcome = trained(input, &images, device, events)?;
+    let outcome = trained::<Scores>(input, &images, device, events)?;
     if outcome.stopped {
         return Ok(AttemptOutcome::Stopped);
     }
     let training = figures(input, &outcome);
+    let TrainedMask { mut mask, scores } = outcome.learned;
     events.note(&format!(
         "trained on {} images, {} steps, {:.0} s, on {}",
         images.pictures.len(),
@@ -207,15 +214,15 @@ pub fn perform(
         });
     }
     // Judged as devices will have it: with statistics that an artefact can hold.
-    outcome.mask.settle(&input.base);
-    let Some(judged) = evidence::judged(input, &outcome.mask, &images.pictures, device, events)? else {
+    mask.settle(&input.base);
+    let Some(judged) = evidence::judged(input, &mask, &images.pictures, device, events)? else {
         return Ok(AttemptOutcome::Stopped);
     };
     let report = reported(input, judged, training, counts);
     let report_json = report.to_json()?.into_bytes();
-    let masked = apply(&outcome.mask, input.base.clone())?;
+    let masked = apply(&mask, input.base.clone())?;
     let header = Header {
-        base: outcome.scores.base,
+        base: scores.base,
         preprocessing: input.preprocessing.digest(),
         site: input.site.clone(),
         version: input.version,
@@ -231,31 +238,31 @@ pub fn perform(
         software: env!("CARGO_PKG_VERSION").to_owned(),
         created_at: Timestamp::now(),
     };
-    let artefact = encode(&header, &outcome.mask, &input.base)?;
+    let artefact = encode(&header, &mask, &input.base)?;
     events.note(&format!(
         "{} of {} weights have fallen; the gate says: {}",
-        outcome.mask.dropped(),
-        outcome.mask.weights(),
+        mask.dropped(),
+        mask.weights(),
         report.gate.verdict.word()
     ));
     Ok(AttemptOutcome::Mask {
         artefact,
         report: Box::new(report),
         report_json,
-        scores: outcome.scores.encode(),
+        scores: scores.encode(),
     })
 }
 
 /// The images of a training, ready to be cropped.
-struct Images {
+pub(super) struct Images {
     /// In the order of their digests.
-    pictures: Vec<RgbImage>,
+    pub(super) pictures: Vec<RgbImage>,
     /// The digest of that list.
     snapshot: Digest,
 }
 
 /// Decodes the images; those that are no pictures are noted and left out. None if ordered to stop.
-fn decoded(input: &AttemptInput, events: &mut dyn AttemptEvents) -> Option<Images> {
+pub(super) fn decoded(input: &AttemptInput, events: &mut dyn AttemptEvents) -> Option<Images> {
     // Twice a crop's edge: enough for the smallest region, a fraction of a camera's picture.
     let cached = Preprocessing {
         size: 2 * input.recipe.augment.large.size,
@@ -294,12 +301,12 @@ fn decoded(input: &AttemptInput, events: &mut dyn AttemptEvents) -> Option<Image
 }
 
 /// Trains, from the newest checkpoint that can be used.
-fn trained(
+pub(super) fn trained<L: Learner>(
     input: &AttemptInput,
     images: &Images,
     device: tch::Device,
     events: &mut dyn AttemptEvents,
-) -> Result<Outcome, AttemptError> {
+) -> Result<Outcome<L::Product>, AttemptError> {
     let parent = match &input.start {
         Some(parent) => {
             let scores = FinalScores::decode(&parent.scores, &input.base)?;
@@ -325,7 +332,7 @@ fn trained(
         device,
     };
     let attempt = |checkpoint: Option<&[u8]>, events: &mut dyn AttemptEvents| {
-        train(
+        train::<L>(
             &training,
             checkpoint,
             input.checkpoint_every,
@@ -335,7 +342,7 @@ fn trained(
                     step: u64::from(progress.step),
                     steps: u64::from(progress.steps),
                     loss: Some(progress.loss),
-                    dropped: Some(progress.dropped as u64),
+                    dropped: progress.dropped.map(|dropped| dropped as u64),
                 }),
                 Event::Checkpoint { step, bytes } => {
                     events.checkpoint(step, bytes);
@@ -363,9 +370,9 @@ fn trained(
 }
 
 /// What the training did and what it took.
-fn figures(input: &AttemptInput, outcome: &Outcome) -> TrainingFigures {
+fn figures(input: &AttemptInput, outcome: &Outcome<TrainedMask>) -> TrainingFigures {
     let Outcome {
-        mask,
+        learned: TrainedMask { mask, .. },
         losses,
         seconds,
         ..

@@ -120,6 +120,22 @@ fn a_mask_says_what_it_comes_from_and_is_judged_without_labels() {
 }
 
 #[test]
+fn a_recipe_that_fine_tunes_is_no_job() {
+    let recipe = format!("mode = \"finetune\"\nfinetune = {{ rate = 0.1, momentum = 0.9 }}{QUICK}");
+    let input = AttemptInput {
+        recipe: Recipe::parse(&recipe).unwrap(),
+        ..input()
+    };
+    let mut diary = Diary::default();
+    let Err(error) = perform(&input, DeviceChoice::Cpu.open(1).unwrap(), &mut diary) else {
+        panic!("it leaves no mask");
+    };
+    assert!(error.to_string().contains("leaves no mask"), "{error}");
+    assert!(!error.may_pass_again(), "the same recipe says the same again");
+    assert!(diary.phases.is_empty(), "nothing was done for it");
+}
+
+#[test]
 fn an_order_to_stop_is_obeyed_in_every_phase() {
     for phase in [Phase::Fetch, Phase::Train, Phase::Judge] {
         let mut diary = Diary {

@@ -24,6 +24,9 @@ pub enum WorkerCommandError {
         /// What is missing.
         reason: &'static str,
     },
+    /// An option that means nothing to a fine-tuning.
+    #[error("this recipe fine-tunes the weights, and only masks are judged: leave out {0}")]
+    OnlyForMasks(&'static str),
     /// A file of network input cannot be used.
     #[error("`{}`: {reason}", path.display())]
     Input {
@@ -71,9 +74,11 @@ pub enum WorkerCommandError {
 impl Problem for WorkerCommandError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::UnknownArchitecture(_) | Self::Labelled { .. } | Self::Input { .. } | Self::Evaluate(_) => {
-                ErrorKind::Invalid
-            }
+            Self::UnknownArchitecture(_)
+            | Self::Labelled { .. }
+            | Self::OnlyForMasks(_)
+            | Self::Input { .. }
+            | Self::Evaluate(_) => ErrorKind::Invalid,
             Self::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::NotFound => ErrorKind::NotFound,
                 std::io::ErrorKind::PermissionDenied => ErrorKind::Forbidden,
@@ -93,6 +98,7 @@ impl Problem for WorkerCommandError {
         match self {
             Self::UnknownArchitecture(_) => "architecture_unknown",
             Self::Labelled { .. } => "labels_unusable",
+            Self::OnlyForMasks(_) => "only_for_masks",
             Self::Input { .. } => "input_unusable",
             Self::Io { .. } => "file_unusable",
             Self::Picture { source, .. } => source.code(),

@@ -14,6 +14,7 @@ use std::time::UNIX_EPOCH;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::lease::{Assignment, Connection, ProtocolError, Stored};
+use super::lists::Lists;
 use super::patience::patiently;
 use super::progress::Pulse;
 use crate::client::Download;
@@ -174,13 +175,17 @@ struct Source<'a> {
     pulse: &'a Pulse,
 }
 
-/// What an attempt needs, by digest.
-pub struct Fetched(HashMap<Digest, PathBuf>);
+/// What an attempt needs.
+pub struct Fetched {
+    /// Which images it trains on, and which judge.
+    pub lists: Lists,
+    files: HashMap<Digest, PathBuf>,
+}
 
 impl Fetched {
     /// Where the bytes are; none: the image was deleted since the snapshot.
     pub fn path(&self, digest: &Digest) -> Option<&Path> {
-        self.0.get(digest).map(PathBuf::as_path)
+        self.files.get(digest).map(PathBuf::as_path)
     }
 }
 
@@ -191,10 +196,11 @@ pub async fn fetch(
     assignment: &Assignment,
     pulse: &Pulse,
 ) -> Result<Fetched, FetchError> {
-    let images: HashSet<Digest> = assignment.images.iter().map(|image| image.digest).collect();
+    let lists = Lists::of(connection, assignment, pulse).await?;
+    let images: HashSet<Digest> = lists.images.iter().map(|image| image.digest).collect();
     let mut wanted: Vec<Stored> = vec![assignment.base_file];
-    wanted.extend(&assignment.images);
-    wanted.extend(assignment.labelled.iter().map(|(image, ..)| *image));
+    wanted.extend(&lists.images);
+    wanted.extend(lists.labelled.iter().map(|labelled| labelled.image));
     wanted.extend(
         assignment
             .parent
@@ -237,7 +243,10 @@ pub async fn fetch(
         .buffer_unordered(PARALLEL)
         .try_collect::<Vec<_>>()
         .await?;
-    Ok(Fetched(fetched.into_iter().flatten().collect()))
+    Ok(Fetched {
+        lists,
+        files: fetched.into_iter().flatten().collect(),
+    })
 }
 
 #[cfg(test)]

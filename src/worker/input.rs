@@ -58,11 +58,11 @@ pub(super) fn input(
             source: Source::Path(path),
         })
     };
-    let labelled = assignment.labelled.iter().map(|(image, class, split)| {
+    let labelled = fetched.lists.labelled.iter().map(|labelled| {
         Ok(LabelledPicture {
-            picture: picture(image).ok_or(unknown("an image of the validation set"))?,
-            class: class.clone(),
-            split: Split::of_word(split).ok_or(unknown("a split"))?,
+            picture: picture(&labelled.image).ok_or(unknown("an image of the validation set"))?,
+            class: labelled.class.clone(),
+            split: Split::of_word(&labelled.split).ok_or(unknown("a split"))?,
         })
     });
     let start = match &assignment.parent {
@@ -84,7 +84,7 @@ pub(super) fn input(
             .within(assignment.budget)
             .checked()?,
         seed: assignment.seed,
-        images: assignment.images.iter().filter_map(picture).collect(),
+        images: fetched.lists.images.iter().filter_map(picture).collect(),
         left_out: assignment.left_out,
         labelled: labelled.collect::<Result<_, Failure>>()?,
         start,

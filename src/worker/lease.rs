@@ -24,7 +24,7 @@ const CODE: &str = "katagami-code";
 /// How long the server keeps a question for work open.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How long any other call may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// Publishing reads and checks an artefact.
 const PUBLISHING: Duration = Duration::from_mins(2);
 
@@ -214,12 +214,10 @@ pub struct Assignment {
     pub gate: String,
     /// The digest of the list of images.
     pub snapshot: Digest,
-    /// The images, in ascending order of their digests.
-    pub images: Vec<Stored>,
+    /// How many images that list has.
+    pub images: u64,
     /// Images left out because they are in the validation set.
     pub left_out: u64,
-    /// The validation set: image, class, split.
-    pub labelled: Vec<(Stored, String, String)>,
     /// The mask that it starts from.
     pub parent: Option<Parent>,
     /// Checkpoints of earlier attempts, the newest first.
@@ -233,7 +231,7 @@ fn digest(bytes: &[u8]) -> Result<Digest, ProtocolError> {
     Ok(Digest::from_bytes(bytes))
 }
 
-fn stored(message: Option<&proto::Stored>) -> Result<Stored, ProtocolError> {
+pub(super) fn stored(message: Option<&proto::Stored>) -> Result<Stored, ProtocolError> {
     let message = message.ok_or(ProtocolError::Answer("a blob is missing"))?;
     Ok(Stored {
         digest: digest(&message.digest)?,
@@ -257,10 +255,6 @@ impl TryFrom<proto::Assignment> for Assignment {
         let wrong = ProtocolError::Answer;
         let base = message.base.ok_or(wrong("no base"))?;
         let snapshot = message.snapshot.ok_or(wrong("no snapshot"))?;
-        let labelled = message.labelled.into_iter().map(|labelled| {
-            let image = stored(labelled.image.as_ref())?;
-            Ok((image, labelled.class, labelled.split))
-        });
         let parent = message.parent.map(|parent| {
             Ok::<_, ProtocolError>(Parent {
                 version: MaskVersion(parent.version),
@@ -283,13 +277,8 @@ impl TryFrom<proto::Assignment> for Assignment {
             kpi: message.kpi,
             gate: message.gate,
             snapshot: digest(&snapshot.digest)?,
-            images: snapshot
-                .images
-                .iter()
-                .map(|image| stored(Some(image)))
-                .collect::<Result<_, _>>()?,
+            images: snapshot.images,
             left_out: snapshot.left_out,
-            labelled: labelled.collect::<Result<_, ProtocolError>>()?,
             parent: parent.transpose()?,
             checkpoints: checkpoints
                 .iter()
@@ -318,7 +307,7 @@ pub enum Abandoning {
 
 /// Shows the token in every call.
 #[derive(Clone)]
-struct Bearer(MetadataValue<Ascii>);
+pub(super) struct Bearer(MetadataValue<Ascii>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
@@ -330,7 +319,7 @@ impl Interceptor for Bearer {
 /// A connection to the server: calls and bytes. Cheap to clone.
 #[derive(Clone)]
 pub struct Connection {
-    workers: WorkersClient<InterceptedService<Channel, Bearer>>,
+    pub(super) workers: WorkersClient<InterceptedService<Channel, Bearer>>,
     /// For the bytes.
     pub bytes: Client,
 }
@@ -364,9 +353,7 @@ impl Connection {
             .parse()
             .map_err(|_| ProtocolError::Setup("the token holds characters that no token has".to_owned()))?;
         bearer.set_sensitive(true);
-        let workers = WorkersClient::with_interceptor(endpoint.connect_lazy(), Bearer(bearer))
-            // An assignment lists every image; bytes never come this way.
-            .max_decoding_message_size(256 << 20);
+        let workers = WorkersClient::with_interceptor(endpoint.connect_lazy(), Bearer(bearer));
         Ok(Self { workers, bytes })
     }
 
@@ -459,7 +446,7 @@ impl Connection {
     }
 }
 
-fn within<T>(patience: Duration, message: T) -> Request<T> {
+pub(super) fn within<T>(patience: Duration, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(patience);
     request

@@ -4,6 +4,7 @@
 //!
 //! - [`attempt`]: pictures in, a judged mask out. Knows no server and no files' names;
 //! - [`pictures`], [`evidence`], [`control`]: its parts;
+//! - [`finetune`](mod@finetune): the same training of the weights themselves, to compare;
 //! - [`commands`]: `embed`, `train` and `judge`, for people;
 //! - [`run`](mod@run): the process that works for a server; [`work`]: what it does;
 //!   [`lease`], [`fetch`], [`input`], [`progress`], [`patience`], [`failure`]: its parts.
@@ -15,8 +16,10 @@ mod error;
 mod evidence;
 mod failure;
 pub mod fetch;
+mod finetune;
 mod input;
 pub mod lease;
+pub mod lists;
 pub mod patience;
 pub mod pictures;
 pub mod progress;
@@ -32,7 +35,7 @@ pub use error::WorkerCommandError;
 pub enum WorkerCommand {
     /// Compute embeddings of pictures, by a base or by a masked model
     Embed(commands::EmbedArgs),
-    /// Train a mask from a folder of unlabeled pictures, and judge it
+    /// Train a mask from a folder of unlabeled pictures, and judge it; or fine-tune, to compare
     Train(commands::TrainArgs),
     /// Compare a mask with its base on labelled pictures, and say whether it may be released
     Judge(commands::JudgeArgs),

@@ -36,17 +36,17 @@ pub struct RunArgs {
     /// Read the token from the first line of standard input, and end when that is closed
     #[arg(long)]
     token_stdin: bool,
-    /// Certificates (PEM) that are trusted besides the system's
+    /// Certificates to trust besides the system's (PEM)
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// auto, cpu or cuda:N
+    /// What to compute on: auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// Threads within one operation; the bits of a training depend on it (0: all cores)
     #[arg(long, default_value_t = 0)]
     threads: usize,
     /// Where fetched images, bases and checkpoints are kept
-    #[arg(long, env = "KATAGAMI_CACHE", value_name = "DIR", default_value_os_t = default_cache())]
+    #[arg(long, env = "KATAGAMI_WORKER_CACHE", value_name = "DIR", default_value_os_t = default_cache())]
     cache: PathBuf,
     /// Most gigabytes that the cache may hold besides what the running job needs
     #[arg(long, value_name = "GB", default_value_t = 20)]

@@ -92,7 +92,7 @@ impl Worker {
     /// Carries one attempt out, from its lease to its end.
     async fn attempt(&self, assignment: Assignment) {
         let (id, lease) = (assignment.attempt, assignment.lease);
-        tracing::info!(attempt = %id, site = %assignment.site, images = assignment.images.len(), "leased");
+        tracing::info!(attempt = %id, site = %assignment.site, images = assignment.images, "leased");
         let pulse = Pulse::new();
         let connection = self.connection.clone();
         let beating = AbortOnDropHandle::new(tokio::spawn(beat(connection, id, lease, Arc::clone(&pulse))));

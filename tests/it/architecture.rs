@@ -15,7 +15,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("telemetry", &["domain", "config"]),
     ("catalog", &["domain", "base", "wire"]),
     ("blobs", &["domain", "catalog"]),
-    ("intake", &["domain", "base", "wire", "catalog", "blobs"]),
+    (
+        "intake",
+        &["domain", "base", "wire", "config", "catalog", "blobs"],
+    ),
     ("scheduler", &["domain", "wire", "catalog"]),
     ("release", &["domain", "wire", "catalog", "blobs"]),
     (

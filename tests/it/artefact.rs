@@ -1,8 +1,9 @@
 //! `katagami artefact …` over the real executable.
 
-use katagami::base::{architecture, import};
+use katagami::base::{Weights, architecture, import};
+use katagami::mask::{Header, Limits, apply, decode, encode};
 
-use crate::support::{artefact_over, generated_base, katagami, stored};
+use crate::support::{Answer, artefact_over, generated_base, katagami, stored};
 
 #[test]
 fn a_mask_is_explained_verified_and_applied() {
@@ -111,4 +112,224 @@ fn names_order_and_other_tensors_of_the_base_file_stay() {
     assert_eq!(written[..8 + header.len()], other[..8 + header.len()]);
     assert_eq!(written.len(), other.len());
     assert_eq!(written[written.len() - 8..], [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+/// A field of an ONNX message.
+fn field(number: u32, content: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    prost::encoding::bytes::encode(number, &content.to_vec(), &mut bytes);
+    bytes
+}
+
+/// An ONNX model with the tensors of `weights`, each layer of which is read by `operators`.
+fn onnx(weights: &Weights, operators: [&str; 2]) -> Vec<u8> {
+    let names: Vec<&[u8]> = (weights.architecture.tensors.iter())
+        .map(|spec| spec.name.as_bytes())
+        .collect();
+    let node = |operator: &str, inputs: &[&[u8]]| {
+        let mut node = field(1, b"");
+        inputs.iter().for_each(|input| node.extend(field(1, input)));
+        node.extend(field(4, operator.as_bytes()));
+        field(1, &node)
+    };
+    let mut graph = Vec::new();
+    for layer in names.chunks(5) {
+        graph.extend(node(operators[0], &layer[..1]));
+        graph.extend(node(operators[1], &layer[1..]));
+    }
+    for (name, values) in names.iter().zip(&weights.values) {
+        let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let tensor = [&[0x10, 1][..], &field(8, name), &field(9, &raw)].concat();
+        graph.extend(field(5, &tensor));
+    }
+    field(7, &graph)
+}
+
+#[test]
+fn an_onnx_export_of_the_base_is_masked_in_place_and_a_quantised_one_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = generated_base(1);
+    let base_path = stored(&base, folder.path(), "base.safetensors");
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("mask.kgm"), artefact_over(&base).1).unwrap();
+    let apply = |export: &str, out: &str| {
+        let base = base_path.to_str().unwrap();
+        katagami(
+            folder.path(),
+            &[
+                "artefact",
+                "apply",
+                &at("mask.kgm"),
+                "--base",
+                base,
+                "--onnx",
+                &at(export),
+                "--out",
+                &at(out),
+            ],
+        )
+    };
+
+    let layers = ["Conv", "BatchNormalization"];
+    std::fs::write(at("base.onnx"), onnx(&base, layers)).unwrap();
+    apply("base.onnx", "masked.onnx").good();
+    let base = base_path.to_str().unwrap();
+    let (mask, out) = (at("mask.kgm"), at("masked.safetensors"));
+    katagami(
+        folder.path(),
+        &["artefact", "apply", &mask, "--base", base, "--out", &out],
+    )
+    .good();
+    let masked = import(architecture("efficientnet_lite0").unwrap(), out.as_ref()).unwrap();
+    assert!(std::fs::read(at("masked.onnx")).unwrap() == onnx(&masked, layers));
+
+    let quantised = onnx(&generated_base(1), ["QLinearConv", "BatchNormalization"]);
+    std::fs::write(at("quantised.onnx"), quantised).unwrap();
+    let said = apply("quantised.onnx", "none.onnx").refused(2);
+    assert!(said.contains("quantised") && said.contains("torch.onnx.export"));
+    assert!(!folder.path().join("none.onnx").exists(), "nothing was written");
+}
+
+/// Folder, base and two masks of different sites over it: one of format 2, one of the first.
+struct TwoMasks {
+    folder: tempfile::TempDir,
+}
+
+impl TwoMasks {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let base = generated_base(1);
+        stored(&base, folder.path(), "base.safetensors");
+        let (header, bytes) = artefact_over(&base);
+        std::fs::write(folder.path().join("first.kgm"), &bytes).unwrap();
+        let mut mask = decode(&bytes, Limits::default()).unwrap().mask(&base).unwrap();
+        let bits = mask.tensors.values_mut().next_back().unwrap();
+        (0..5).for_each(|at| bits.set(at * 1_001 + 3, false));
+        let header = Header {
+            weights: apply(&mask, base.clone()).unwrap().digest(),
+            site: "kobe".parse().unwrap(),
+            ..header
+        };
+        let second = encode(&header, &mask, &base).unwrap();
+        std::fs::write(folder.path().join("second.kgm"), second).unwrap();
+        Self { folder }
+    }
+
+    /// An `artefact` command with the base; file names are those in the folder.
+    fn artefact(&self, args: &[&str]) -> Answer {
+        self.run(&[args, &["--base", "base.safetensors"]].concat())
+    }
+
+    fn show(&self, file: &str) -> serde_json::Value {
+        self.run(&["show", file, "--json"]).good().json()
+    }
+
+    fn run(&self, args: &[&str]) -> Answer {
+        let folder = self.folder.path();
+        let placed = |arg: &&str| {
+            let is_file = [".kgm", ".kgp", ".safetensors"]
+                .iter()
+                .any(|end| arg.ends_with(end));
+            if is_file {
+                folder.join(arg).to_str().unwrap().to_owned()
+            } else {
+                (*arg).to_owned()
+            }
+        };
+        let args: Vec<_> = args.iter().map(placed).collect();
+        let args: Vec<_> = std::iter::once("artefact")
+            .chain(args.iter().map(String::as_str))
+            .collect();
+        katagami(folder, &args)
+    }
+}
+
+#[test]
+fn a_delta_is_read_with_its_parent_only() {
+    let files = TwoMasks::new();
+    let recode = [
+        "recode",
+        "second.kgm",
+        "--parent",
+        "first.kgm",
+        "--out",
+        "delta.kgm",
+    ];
+    files.artefact(&recode).good();
+    let apply = ["apply", "delta.kgm", "--out", "masked.safetensors"];
+    let said = files.artefact(&apply).refused(2);
+    assert!(said.contains("delta"), "{said}");
+    let wrong = [&apply[..], &["--parent", "second.kgm"]].concat();
+    files.artefact(&wrong).refused(2);
+    let right = [&apply[..], &["--parent", "first.kgm"]].concat();
+    files.artefact(&right).good();
+    let bytes = std::fs::read(files.folder.path().join("second.kgm")).unwrap();
+    let full = decode(&bytes, Limits::default()).unwrap();
+    let masked = import(full.architecture, &files.folder.path().join("masked.safetensors")).unwrap();
+    assert_eq!(masked.digest(), full.header.weights);
+}
+
+#[test]
+fn a_prior_is_learned_and_named_by_what_it_codes() {
+    let files = TwoMasks::new();
+    files
+        .artefact(&["prior", "first.kgm", "--out", "prior.kgp"])
+        .good();
+    let recode = [
+        "recode",
+        "second.kgm",
+        "--prior",
+        "prior.kgp",
+        "--level",
+        "best",
+        "--out",
+        "coded.kgm",
+    ];
+    files.artefact(&recode).good();
+    let verify = ["verify", "coded.kgm"];
+    let said = files.artefact(&verify).refused(2);
+    assert!(said.contains("prior"), "{said}");
+    let right = [&verify[..], &["--prior", "prior.kgp"]].concat();
+    files.artefact(&right).good();
+}
+
+#[test]
+fn masks_are_compared_and_merged() {
+    let files = TwoMasks::new();
+    let diff = files
+        .artefact(&["diff", "first.kgm", "second.kgm", "--json"])
+        .good()
+        .json();
+    let total = &diff["total"];
+    assert_eq!(
+        [&total["first"], &total["second"], &total["both"]].map(|count| count.as_u64().unwrap()),
+        [11, 16, 11]
+    );
+    let stats = files
+        .artefact(&["stats", "first.kgm", "second.kgm", "--json"])
+        .good()
+        .json();
+    assert_eq!(stats["pairs"][0]["jaccard"], total["jaccard"]);
+    for (rule, dropped) in [("union", 16), ("intersection", 11), ("majority", 11)] {
+        let merge = [
+            "merge",
+            "first.kgm",
+            "second.kgm",
+            "--rule",
+            rule,
+            "--out",
+            "merged.kgm",
+        ];
+        files.artefact(&merge).good();
+        assert_eq!(files.show("merged.kgm")["dropped_weights"], dropped, "{rule}");
+        files.artefact(&["verify", "merged.kgm"]).good();
+    }
+}
+
+#[test]
+fn an_artefact_of_the_first_format_is_explained() {
+    let files = TwoMasks::new();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v1.kgm");
+    assert_eq!(files.show(golden)["format"], 1);
+    assert_eq!(files.show("second.kgm")["format"], 2);
 }

@@ -84,7 +84,7 @@ fn a_wrong_file_is_one_sentence_and_imports_nothing() {
     assert!(
         import("resnet19", path)
             .refused(2)
-            .contains("known are efficientnet_lite0, resnet18")
+            .contains("known are efficientnet_lite0, efficientnet_lite1, efficientnet_lite2, resnet18")
     );
     assert!(import("resnet18", "/nowhere").refused(3).contains("/nowhere"));
     let bytes = std::fs::read(&file).unwrap();

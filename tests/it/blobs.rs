@@ -1,11 +1,15 @@
 //! Blobs on both kinds of stores.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use katagami::blobs::{BlobError, Blobs};
+use katagami::blobs::{BlobError, BlobKey, BlobLocation, Blobs};
 use katagami::domain::{Digest, Problem};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use object_store::{MultipartUpload as _, ObjectStoreExt as _};
 use rstest::rstest;
 
 use crate::store::Store;
@@ -98,6 +102,46 @@ async fn a_stream_that_fails_leaves_nothing(#[values(Store::Folder, Store::S3)] 
     assert_eq!(other.unwrap_err().code(), "digest_mismatch");
     drop(store.blobs.spool(pieces(&bytes), u64::MAX).await.unwrap());
     assert!(store.files().is_empty(), "{:?}", store.files());
+}
+
+#[tokio::test]
+async fn what_a_killed_server_left_goes_after_the_grace_period() {
+    const GRACE: Duration = Duration::from_hours(1);
+    let key = |seed| BlobKey::of(&Digest::of(&large(seed)));
+    let store = Store::Folder.open().await;
+    let whole = store.blobs.put(large(4).slice(..9)).await.unwrap();
+    // A kill runs no destructor: the file stays as the store had it.
+    let BlobLocation::Folder(folder) = &store.location else {
+        panic!("a folder was opened")
+    };
+    let raw = LocalFileSystem::new_with_prefix(folder).unwrap();
+    for seed in [5, 6] {
+        let mut upload = raw
+            .put_multipart(&ObjectPath::from(key(seed).to_string()))
+            .await
+            .unwrap();
+        upload.put_part(large(seed).into()).await.unwrap();
+        std::mem::forget(upload);
+    }
+    assert_eq!(store.files().len(), 3);
+    let removed = async || store.blobs.remove_leftovers(GRACE).await.unwrap();
+    assert_eq!(removed().await, 0, "somebody may still write to them");
+    // All are old now, but for one of the two.
+    for file in store.files() {
+        if !file.to_string_lossy().contains(&key(6).to_string()) {
+            let written = std::fs::metadata(&file).unwrap().modified().unwrap();
+            let file = std::fs::File::options().write(true).open(&file).unwrap();
+            file.set_modified(written - 2 * GRACE).unwrap();
+        }
+    }
+    assert_eq!(removed().await, 1);
+    let left = store.files();
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert!(
+        left.iter().any(|file| file.to_string_lossy().contains('#')),
+        "{left:?}"
+    );
+    assert_eq!(store.blobs.get(&whole).await.unwrap(), large(4).slice(..9));
 }
 
 #[rstest]

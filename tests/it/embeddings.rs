@@ -41,9 +41,15 @@ fn agrees(base: &Path, name: &str, size: u32) {
 }
 
 #[test]
-fn resnets_agree_with_torchvision() {
+fn networks_with_the_formulas_weights_agree_with_the_reference() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["resnet18", "resnet34", "resnet50"] {
+    for name in [
+        "efficientnet_lite1",
+        "efficientnet_lite2",
+        "resnet18",
+        "resnet34",
+        "resnet50",
+    ] {
         let base = stored(&weights_of_the_formula(name), folder.path(), "base.safetensors");
         agrees(&base, name, 64);
     }

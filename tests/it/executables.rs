@@ -53,16 +53,73 @@ fn a_missing_worker_is_one_sentence_that_says_what_to_do() {
     assert!(said.contains("make build"), "{said}");
 }
 
-#[test]
-fn help_names_every_subcommand_with_a_sentence() {
-    let output = Command::new(KATAGAMI).arg("--help").output().unwrap();
-    assert!(output.status.success());
-    let help = String::from_utf8(output.stdout).unwrap();
-    for command in ["base", "artefact", "embed", "train", "worker"] {
-        let line = help.lines().find(|line| line.trim_start().starts_with(command));
-        assert!(
-            line.is_some_and(|line| line.split_whitespace().count() > 3),
-            "{command}: {help}"
-        );
+/// What `katagami COMMAND… --help` prints in short.
+fn help(command: &[&str]) -> String {
+    let output = Command::new(KATAGAMI).args(command).arg("-h").output().unwrap();
+    assert!(output.status.success(), "{command:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Checks the help of a command and of all commands below it, and answers how many they are.
+fn explains(command: &[&str]) -> usize {
+    let help = help(command);
+    let usage = format!("Usage: {}", [&["katagami"], command].concat().join(" "));
+    assert!(help.contains(&usage), "{command:?}: {help}");
+    let mut all = 1;
+    let mut below = false;
+    for (line, next) in help.lines().zip(help.lines().skip(1).chain([""])) {
+        if !line.starts_with(' ') {
+            below = line == "Commands:";
+            continue;
+        }
+        // Words after two spaces are the sentence, which may stand on the next line, further in.
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        let (name, said) = line.trim().split_once("  ").unwrap_or((line.trim(), ""));
+        if indent(line) > 6 {
+            continue;
+        }
+        let sentence = said.trim().len()
+            + if indent(next) > indent(line) + 4 {
+                next.trim().len()
+            } else {
+                0
+            };
+        assert!(sentence > 5, "{command:?}: `{name}` is not explained\n{help}");
+        let handed = command.is_empty() && ["embed", "train", "judge", "worker"].contains(&name);
+        if below && name != "help" && (!handed || cfg!(feature = "worker")) {
+            all += explains(&[command, &[name]].concat());
+        }
     }
+    all
+}
+
+#[test]
+fn help_explains_every_command_and_argument() {
+    let commands = explains(&[]);
+    assert!(commands > 10, "{commands}");
+}
+
+#[test]
+fn a_setting_may_stand_behind_its_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(KATAGAMI)
+        .args(["config", "show", "--json", "--data"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains(folder.path().to_str().unwrap()), "{shown}");
+}
+
+#[cfg(feature = "worker")]
+#[test]
+fn the_cache_of_a_worker_is_not_that_of_the_set_up_scripts() {
+    let worker = Command::new(env!("CARGO_BIN_EXE_katagami-worker"))
+        .args(["run", "--help"])
+        .env("KATAGAMI_CACHE", "/of/the/scripts")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(worker.stdout).unwrap();
+    assert!(help.contains("KATAGAMI_WORKER_CACHE"), "{help}");
+    assert!(!help.contains("/of/the/scripts"), "{help}");
 }

@@ -411,6 +411,42 @@ fn a_training_in_which_nothing_falls_is_no_improvement_and_writes_no_mask() {
 }
 
 #[test]
+fn a_fine_tuning_leaves_a_base_of_the_same_architecture_and_takes_nothing_that_judges() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let base = stored(&generated_base(1), folder.path(), "base.safetensors");
+    let images = pictures(folder.path(), 9);
+    let (base, images) = (base.to_str().unwrap(), images.to_str().unwrap());
+    let recipe = format!("mode = \"finetune\"\nfinetune = {{ rate = 0.05, momentum = 0.9 }}{QUICK}");
+    std::fs::write(at("finetune.toml"), recipe).unwrap();
+    let [recipe, model, scores] = [at("finetune.toml"), at("tuned.safetensors"), at("a.scores")];
+    let tune = |more: &[&str]| {
+        worker(&training(
+            base,
+            images,
+            &recipe,
+            &[&["--out", &model], more].concat(),
+        ))
+    };
+    let refused = tune(&["--scores", &scores]).refused(2);
+    assert!(
+        refused.contains("--scores") && !Path::new(&model).exists(),
+        "{refused}"
+    );
+
+    let told = tune(&[]).good().json();
+    assert_eq!(
+        (&told["images"], &told["steps"]),
+        (&9.into(), &4.into()),
+        "{told}"
+    );
+    let lite0 = katagami::base::architecture("efficientnet_lite0").unwrap();
+    let tuned = katagami::base::import(lite0, Path::new(&model)).unwrap();
+    assert_eq!(told["weights_digest"], tuned.digest().to_string());
+    assert_ne!(tuned.digest(), generated_base(1).digest());
+}
+
+#[test]
 fn the_networks_input_can_be_saved_and_embedded_again() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

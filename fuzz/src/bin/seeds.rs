@@ -15,6 +15,9 @@ fn main() -> io::Result<()> {
         fs::write(folder.join(name), bytes)
     };
     write("delta", "prior", &PRIOR.encode().expect("it compresses"))?;
+    for (name, floats) in [("raw", false), ("floats", true)] {
+        write("onnx", name, &export(floats))?;
+    }
     for (name, mask) in masks() {
         for (level, level_name) in [(Level::Fast, "fast"), (Level::Best, "best")] {
             for (target, delta) in [("coder", false), ("delta", true)] {
@@ -39,4 +42,68 @@ fn masks() -> Vec<(String, Mask)> {
     masks.push(("moved-far".to_owned(), moved(mask(0.0, 9), 3.0)));
     masks.push(("over-nothing".to_owned(), Mask::default()));
     masks
+}
+
+/// An ONNX export of [`BASE`]: each tensor as an initialiser, in `float_data` or as raw bytes, and the nodes
+/// that read them.
+fn export(floats: bool) -> Vec<u8> {
+    let tensors = BASE.architecture.tensors.iter().zip(&BASE.values);
+    let initialisers = tensors.map(|(spec, values)| {
+        let dims = spec.shape.iter().flat_map(|dim| number(1, *dim as u64));
+        let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let data = field(if floats { 4 } else { 9 }, &data);
+        field(
+            5,
+            &[dims.collect(), number(2, 1), field(8, spec.name.as_bytes()), data].concat(),
+        )
+    });
+    let node = |kind: &str, inputs: &[&str], output: &str| {
+        let inputs = inputs.iter().flat_map(|input| field(1, input.as_bytes()));
+        field(
+            1,
+            &[
+                inputs.collect(),
+                field(2, output.as_bytes()),
+                field(4, kind.as_bytes()),
+            ]
+            .concat(),
+        )
+    };
+    let nodes = [
+        node("Conv", &["x", "kernel"], "a"),
+        node(
+            "BatchNormalization",
+            &["a", "weight", "bias", "running_mean", "running_var"],
+            "b",
+        ),
+        node("Conv", &["b", "depthwise"], "c"),
+        node("Conv", &["c", "pointwise"], "d"),
+    ];
+    let graph: Vec<u8> = nodes.into_iter().chain(initialisers).flatten().collect();
+    [number(1, 8), field(7, &graph)].concat()
+}
+
+/// A protobuf field of bytes.
+fn field(tag: u64, content: &[u8]) -> Vec<u8> {
+    [
+        varint(tag << 3 | 2),
+        varint(content.len() as u64),
+        content.to_vec(),
+    ]
+    .concat()
+}
+
+/// A protobuf field of one number.
+fn number(tag: u64, value: u64) -> Vec<u8> {
+    [varint(tag << 3), varint(value)].concat()
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value > 127 {
+        bytes.push(value as u8 | 128);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::api::error::ApiError;
 use crate::catalog::attempts::{Assignment, StoredBlob};
 use crate::catalog::jobs::Abandoned;
+use crate::catalog::validation::LabelledImage;
 use crate::catalog::workers::WorkerCard;
 use crate::domain::job::{Order, Phase, Progress};
 use crate::domain::report::LossPoint;
@@ -126,6 +127,26 @@ fn blob(digest: Digest, bytes: u64) -> proto::Stored {
     }
 }
 
+/// A page of images on the wire.
+pub fn images(page: Vec<StoredBlob>) -> proto::ListImagesReply {
+    let images = page.into_iter().map(|stored| blob(stored.digest, stored.bytes));
+    proto::ListImagesReply {
+        images: images.collect(),
+    }
+}
+
+/// A page of labelled images on the wire.
+pub fn labelled(page: Vec<LabelledImage>) -> proto::ListLabelledReply {
+    let labelled = page.into_iter().map(|image| proto::Labelled {
+        image: Some(blob(image.digest, image.bytes)),
+        class: image.class,
+        split: image.split.word().to_owned(),
+    });
+    proto::ListLabelledReply {
+        labelled: labelled.collect(),
+    }
+}
+
 /// An assignment on the wire.
 pub fn assignment(assignment: Assignment, lease: Duration) -> proto::Assignment {
     let stored = |stored: StoredBlob| blob(stored.digest, stored.bytes);
@@ -152,18 +173,9 @@ pub fn assignment(assignment: Assignment, lease: Duration) -> proto::Assignment 
         gate: json(serde_json::to_string(&assignment.gate)),
         snapshot: Some(proto::Snapshot {
             digest: assignment.snapshot_digest.as_bytes().to_vec(),
-            images: assignment.images.into_iter().map(stored).collect(),
+            images: assignment.images,
             left_out: assignment.left_out,
         }),
-        labelled: assignment
-            .labelled
-            .into_iter()
-            .map(|image| proto::Labelled {
-                image: Some(blob(image.digest, image.bytes)),
-                class: image.class,
-                split: image.split.word().to_owned(),
-            })
-            .collect(),
         parent: assignment.parent.map(|parent| proto::Parent {
             version: parent.version.0,
             scores: Some(stored(parent.scores)),

@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use super::caller::authenticate;
 use super::error::ApiError;
 use super::state::App;
-use crate::catalog::attempts::Assignment;
+use crate::catalog::attempts::{self, Assignment};
 use crate::catalog::workers::WorkerCard;
 use crate::catalog::{CatalogError, jobs};
 use crate::domain::AttemptId;
@@ -27,6 +27,9 @@ use crate::wire::grpc::v1::workers_server::{Workers, WorkersServer};
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of a request: log lines and a curve; bytes proper travel by REST.
 const LARGEST_REQUEST: usize = 16 << 20;
+
+/// Images of one page of a list: at most 200 bytes each, and the class of a labelled one has 128.
+const PAGE: u32 = 10_000;
 
 /// The protocol's routes.
 pub fn routes(app: &App) -> Router {
@@ -90,6 +93,34 @@ impl Workers for Service {
         let lease = self.app.config.scheduler.lease;
         let assignment = leased.map(|assignment| messages::assignment(assignment, lease));
         Ok(Response::new(proto::LeaseReply { assignment }))
+    }
+
+    async fn list_images(
+        &self,
+        request: Request<proto::ListRequest>,
+    ) -> Result<Response<proto::ListImagesReply>, Status> {
+        let message = self.of_worker(request).await?;
+        let attempt = messages::attempt(&message.attempt)?;
+        let page = async {
+            let mut tx = self.app.catalog.read().await?;
+            let page = attempts::images(&mut tx, attempt, &message.after, PAGE).await?;
+            Ok::<_, ApiError>(messages::images(page))
+        };
+        Ok(Response::new(page.await?))
+    }
+
+    async fn list_labelled(
+        &self,
+        request: Request<proto::ListRequest>,
+    ) -> Result<Response<proto::ListLabelledReply>, Status> {
+        let message = self.of_worker(request).await?;
+        let attempt = messages::attempt(&message.attempt)?;
+        let page = async {
+            let mut tx = self.app.catalog.read().await?;
+            let page = attempts::labelled(&mut tx, attempt, &message.after, PAGE).await?;
+            Ok::<_, ApiError>(messages::labelled(page))
+        };
+        Ok(Response::new(page.await?))
     }
 
     async fn heartbeat(

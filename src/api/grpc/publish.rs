@@ -1,8 +1,11 @@
 //! Publishing: what an attempt brings is compared with its job before anything is stored.
 
+use std::io::Write as _;
+
 use super::messages::Brought;
 use crate::api::error::ApiError;
 use crate::api::state::App;
+use crate::base::import;
 use crate::blobs::BlobError;
 use crate::catalog::attempts::{self, Assignment};
 use crate::catalog::jobs::{self, Abandoned, PublishedMask};
@@ -10,7 +13,7 @@ use crate::catalog::{CatalogError, Tx, blobs};
 use crate::domain::report::{Report, ReportError};
 use crate::domain::{AttemptId, Digest, ErrorKind, Problem};
 use crate::killpoint;
-use crate::mask::{Artefact, Limits, MaskError, decode};
+use crate::mask::{Artefact, Limits, MaskError, apply_artefact, decode};
 use crate::wire::grpc::v1::PublishReply;
 use crate::wire::v1::jobs::Outcome;
 
@@ -155,7 +158,7 @@ async fn checked(
     job: &Assignment,
     result: &Brought,
     [report_bytes, artefact_bytes]: [u64; 2],
-) -> Result<Result<Option<PublishedMask>, WrongResult>, BlobError> {
+) -> Result<Result<Option<PublishedMask>, WrongResult>, ApiError> {
     for (what, bytes, longest) in [
         ("the report", report_bytes, LONGEST_REPORT),
         ("the artefact", artefact_bytes, LONGEST_ARTEFACT),
@@ -169,20 +172,45 @@ async fn checked(
         Some((artefact, _)) => Some(app.blobs.get(artefact).await?),
         None => None,
     };
-    // Decoding a mask of millions of weights would hold up everybody else's requests.
-    let read = tokio::task::spawn_blocking(move || {
+    let read = blocking(move || {
         let report = Report::from_json(&String::from_utf8_lossy(&report))?;
         let artefact = artefact.map(|artefact| decode(&artefact, Limits::default()));
         Ok::<_, WrongResult>((report, artefact.transpose()?))
     });
-    let read = read
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-    Ok(read.and_then(|(report, artefact)| {
+    let compared = read.await.and_then(|(report, artefact)| {
         compared(job, result, &report, artefact.as_ref())?;
-        let mask = artefact.zip(result.mask);
-        Ok(mask.map(|(artefact, parts)| stored(&report, &artefact, parts)))
-    }))
+        Ok((report, artefact.zip(result.mask)))
+    });
+    let (report, mask) = match compared {
+        Ok(compared) => compared,
+        Err(wrong) => return Ok(Err(wrong)),
+    };
+    let Some((artefact, parts)) = mask else {
+        return Ok(Ok(None));
+    };
+    let mask = stored(&report, &artefact, parts);
+    let base = app.blobs.get(&job.base.file).await?;
+    let yields = blocking(move || yields_its_weights(&base, &artefact)).await?;
+    Ok(yields.map(|()| Some(mask)))
+}
+
+/// Runs what takes long and waits for nothing, so that it holds up nobody else's requests.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+/// Whether the artefact over the base's file yields the weights that its
+/// header promises: devices would refuse another, and everybody would wonder why.
+fn yields_its_weights(base: &[u8], artefact: &Artefact) -> Result<Result<(), WrongResult>, ApiError> {
+    let file = tempfile::NamedTempFile::new().and_then(|mut file| file.write_all(base).map(|()| file));
+    let file = file.map_err(|source| BlobError::Spool {
+        path: std::env::temp_dir(),
+        source,
+    })?;
+    let base = import(artefact.architecture, file.path())?;
+    let masked = apply_artefact(artefact, base);
+    Ok(masked.map(drop).map_err(WrongResult::Artefact))
 }
 
 /// What the catalog keeps of a mask.

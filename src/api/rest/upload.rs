@@ -15,10 +15,11 @@ use serde::Deserialize;
 use super::idle::in_time;
 use crate::api::extract::Json;
 use crate::api::{ApiError, App};
+use crate::config::IntakeConfig;
 use crate::domain::SiteName;
 use crate::domain::image::Caption;
 use crate::domain::permission::Actor;
-use crate::intake::{self, Content, Incoming, IntakeError, IntakeLimits, Rejection};
+use crate::intake::{self, Content, Incoming, IntakeError, Rejection};
 use crate::telemetry::metrics::FateLabels;
 use crate::wire::v1::images::{Fate, Received};
 
@@ -150,13 +151,13 @@ async fn single(app: &App, by: &str, site: &SiteName, request: Request) -> Resul
 /// A form that is read part by part.
 struct Form {
     parts: Multipart,
-    limits: IntakeLimits,
+    limits: IntakeConfig,
     files: u64,
     ended: bool,
 }
 
 /// The files of a form. One that breaks off ends with a rejection that says so.
-fn files(parts: Multipart, limits: IntakeLimits) -> impl Stream<Item = Incoming> + Send + 'static {
+fn files(parts: Multipart, limits: IntakeConfig) -> impl Stream<Item = Incoming> + Send + 'static {
     let form = Form {
         parts,
         limits,

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::filter::FilterArgs;
 use super::printer;
-use super::remote::{CommandError, Remote, of_site};
+use super::remote::{CommandError, Remote};
 use crate::domain::{Digest, SiteName};
 use crate::wire::v1::images::{Image, ImageQuery};
 
@@ -97,7 +97,6 @@ pub async fn run(args: ImagesArgs) -> Result<(), CommandError> {
                 ..ImageQuery::default()
             };
             let (images, more) = fetch(&client, &site, query, limit).await?;
-            let images = of_site(&client, &site, images).await?;
             args.remote.answer(&images, || list(&images, more));
         }
         ImagesCommand::Rm { site, digests } => {

@@ -5,7 +5,7 @@ mod watch;
 use clap::{Args, Subcommand};
 
 use super::printer;
-use super::remote::{CommandError, Remote, of_site};
+use super::remote::{CommandError, Remote};
 use crate::domain::job::JobState;
 use crate::domain::report::Kpi;
 use crate::domain::{JobId, MaskVersion, SiteName, SnapshotId};
@@ -31,12 +31,12 @@ enum JobCommand {
     /// Exit code 0: it ended with a mask, or with the finding that the base itself is best;
     /// 1: it failed or was cancelled.
     Watch {
-        /// The job
+        /// The job's identifier, as `katagami job list` shows it
         job: JobId,
     },
-    /// Show a job
+    /// Show a job: its state, how far it is, what it trains on
     Show {
-        /// The job
+        /// The job's identifier, as `katagami job list` shows it
         job: JobId,
     },
     /// List a site's jobs
@@ -49,17 +49,17 @@ enum JobCommand {
     },
     /// Cancel a job; a running one stops within seconds
     Cancel {
-        /// The job
+        /// The job's identifier, as `katagami job list` shows it
         job: JobId,
     },
-    /// Show what a job's attempts wrote
+    /// Show a job's attempts and the lines that they logged
     Logs {
-        /// The job
+        /// The job's identifier, as `katagami job list` shows it
         job: JobId,
     },
     /// Show the report of a job, also of one that found no improvement
     Report {
-        /// The job
+        /// The job's identifier, as `katagami job list` shows it
         job: JobId,
     },
 }
@@ -68,10 +68,10 @@ enum JobCommand {
 struct StartArgs {
     /// The site
     site: SiteName,
-    /// What to train on. Default: a new snapshot of all images
+    /// The snapshot to train on. Default: a new one of all images
     #[arg(long)]
     snapshot: Option<SnapshotId>,
-    /// The recipe. Default: factory
+    /// The recipe: factory, or paper-resnet50 for a base of that architecture. Default: factory
     #[arg(long)]
     recipe: Option<String>,
     /// Steps of training. Default: the recipe's
@@ -80,13 +80,13 @@ struct StartArgs {
     /// Which figure judges the mask: probe, knn or few-shot. Default: the site's
     #[arg(long, value_parser = super::kpi)]
     kpi: Option<Kpi>,
-    /// What to start from: base or mask:VERSION. Default: the mask on channel stable
+    /// What to start from: base or mask:VERSION. Default: the mask on channel stable, else the base
     #[arg(long, value_parser = start)]
     start: Option<Start>,
     /// Seed of everything drawn at random. Default: 0
     #[arg(long)]
     seed: Option<u64>,
-    /// Watch it until it ends
+    /// Watch it until it ends, as `katagami job watch` does
     #[arg(long)]
     watch: bool,
 }
@@ -146,7 +146,7 @@ pub async fn run(args: JobArgs) -> Result<(), CommandError> {
                 state,
                 ..JobQuery::default()
             };
-            let jobs = of_site(&client, &site, client.all_jobs(&site, &query).await?).await?;
+            let jobs = client.all_jobs(&site, &query).await?;
             remote.answer(&jobs, || list(&site, &jobs));
         }
         JobCommand::Cancel { job } => {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::remote::{CommandError, Remote, of_site};
+use super::remote::{CommandError, Remote};
 use super::{printer, progress};
 use crate::client::Download;
 use crate::domain::{MaskVersion, SiteName};
@@ -34,7 +34,7 @@ enum MaskCommand {
         /// The site
         site: SiteName,
     },
-    /// Show a mask
+    /// Show a mask: its verdict, figures and origin
     Show {
         /// The site
         site: SiteName,
@@ -55,7 +55,7 @@ enum MaskCommand {
         /// The mask's version
         version: MaskVersion,
         /// Where it goes. Default: SITE-VERSION.kgm
-        #[arg(long)]
+        #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
 }
@@ -66,7 +66,7 @@ pub async fn run(args: MaskArgs) -> Result<(), CommandError> {
     let remote = args.remote;
     match args.command {
         MaskCommand::List { site } => {
-            let masks = of_site(&client, &site, client.all_masks(&site).await?).await?;
+            let masks = client.all_masks(&site).await?;
             remote.answer(&masks, || list(&site, &masks));
         }
         MaskCommand::Show { site, version } => {

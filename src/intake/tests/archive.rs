@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// All files of an archive that comes in pieces of `piece` bytes.
-fn walked(tar: &[u8], piece: usize, limits: IntakeLimits) -> Vec<(String, Result<usize, &'static str>)> {
+fn walked(tar: &[u8], piece: usize, limits: IntakeConfig) -> Vec<(String, Result<usize, &'static str>)> {
     let pieces: Vec<io::Result<Bytes>> = tar
         .chunks(piece.max(1))
         .map(|piece| Ok(Bytes::copy_from_slice(piece)))
@@ -64,8 +64,8 @@ fn hostile_entries_are_rejected_one_by_one_and_the_rest_is_read() {
         vec![0; 1024],
     ]
     .concat();
-    let limits = IntakeLimits {
-        file_bytes: 4096,
+    let limits = IntakeConfig {
+        image_bytes: 4096,
         ..Default::default()
     };
     let files = walked(&tar, 100, limits);
@@ -95,7 +95,7 @@ fn hostile_entries_are_rejected_one_by_one_and_the_rest_is_read() {
 fn a_declared_size_is_not_believed() {
     for size in ["77777777777", "00040000000"] {
         let tar = [entry(b"1.png", b'0', b"1"), header(b"huge.png", b'0', size)].concat();
-        let files = walked(&tar, 512, IntakeLimits::default());
+        let files = walked(&tar, 512, IntakeConfig::default());
         assert_eq!(files[0], ("1.png".to_owned(), Ok(1)));
         assert_eq!(files.last().unwrap().1, Err("archive_damaged"));
     }
@@ -107,7 +107,7 @@ fn headers_have_a_budget() {
     let mut tar = header(b"x", b'x', "00100000000");
     tar.resize(tar.len() + (4 << 20), b'a');
     assert_eq!(
-        walked(&tar, 65_536, IntakeLimits::default()),
+        walked(&tar, 65_536, IntakeConfig::default()),
         [("(archive)".to_owned(), Err("archive_damaged"))]
     );
 }
@@ -116,7 +116,7 @@ fn headers_have_a_budget() {
 fn every_truncation_keeps_what_came_before() {
     let tar = [entry(b"1.png", b'0', &[1; 600]), entry(b"2.png", b'0', &[2; 600])].concat();
     for length in 0..tar.len() {
-        let files = walked(&tar[..length], 512, IntakeLimits::default());
+        let files = walked(&tar[..length], 512, IntakeConfig::default());
         let whole = files.iter().filter(|(_, content)| *content == Ok(600)).count();
         assert_eq!(
             whole,
@@ -128,7 +128,7 @@ fn every_truncation_keeps_what_came_before() {
 
 #[test]
 fn entries_are_counted() {
-    let limits = IntakeLimits {
+    let limits = IntakeConfig {
         entries: 2,
         ..Default::default()
     };
@@ -140,7 +140,7 @@ fn entries_are_counted() {
 proptest! {
     #[test]
     fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..3000), piece in 1_usize..700) {
-        walked(&bytes, piece, IntakeLimits::default());
+        walked(&bytes, piece, IntakeConfig::default());
     }
 
     #[test]
@@ -154,8 +154,8 @@ proptest! {
     ) {
         let mut block = header(&name, kind, &size);
         let sane = [block.clone(), rest.clone()].concat();
-        walked(&sane, 512, IntakeLimits::default());
+        walked(&sane, 512, IntakeConfig::default());
         block[at] = byte;
-        walked(&[block, rest].concat(), 512, IntakeLimits::default());
+        walked(&[block, rest].concat(), 512, IntakeConfig::default());
     }
 }

@@ -123,6 +123,8 @@ impl Mixing {
 }
 
 impl Model for Mixing {
+    const PRIOR: bool = true;
+
     fn begin_tensor(&mut self, frozen: &Frozen, density: [u32; 2]) {
         self.density = density;
         self.columns.clear();

@@ -93,6 +93,8 @@ impl Table {
 }
 
 impl Model for Table {
+    const PRIOR: bool = false;
+
     fn begin_tensor(&mut self, frozen: &Frozen, density: [u32; 2]) {
         self.density = density;
         self.columns.clear();

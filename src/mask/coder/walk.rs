@@ -34,6 +34,9 @@ pub(super) struct Next {
 
 /// Predicts which weights are dropped, and learns.
 pub(super) trait Model {
+    /// Whether it asks for [`Next::prior`]; without, that is 0.
+    const PRIOR: bool;
+
     /// Begins a tensor. `density` is each stratum's share of dropped weights, in 2^−24.
     fn begin_tensor(&mut self, frozen: &Frozen, density: [u32; 2]);
     /// Begins a row that drops something; those left out drop nothing.
@@ -73,10 +76,10 @@ impl RowFlags {
 
 /// Codes the bits of a tensor that drops `dropped` weights of each stratum. A
 /// reader's `bits` are all 1 beforehand and the mask afterwards.
-pub(super) fn walk<C: BitCoder>(
+pub(super) fn walk<C: BitCoder, M: Model>(
     coder: &mut C,
     flags: &mut RowFlags,
-    model: &mut impl Model,
+    model: &mut M,
     frozen: &Frozen,
     dropped: [usize; 2],
     bits: &mut Bits,
@@ -119,9 +122,13 @@ pub(super) fn walk<C: BitCoder>(
         for (column, at) in range.enumerate() {
             let stratum = plane.stratum(at);
             let standing = frozen.standing(row, column);
-            let own = probability((rate[stratum] * frozen.odds(row, column, standing, stratum)) >> 16);
-            let prior = if seen { own } else { first_of_row(own, expected) };
-            expected = expected.saturating_sub(own);
+            let mut prior = 0;
+            if M::PRIOR {
+                let odds = frozen.odds(row, column, standing, stratum);
+                let own = probability((rate[stratum] * odds) >> 16);
+                prior = if seen { own } else { first_of_row(own, expected) };
+                expected = expected.saturating_sub(own);
+            }
             if left == [0, 0] {
                 break;
             }

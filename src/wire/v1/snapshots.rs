@@ -33,7 +33,7 @@ pub struct Snapshot {
     pub left_out: u64,
     /// The validation set that they were compared with.
     pub validation: Option<ValidationVersion>,
-    /// Whether an image of it was deleted since: nothing can be trained on it any more.
+    /// Whether an image of it is deleted: nothing can be trained on it until that is submitted again.
     pub incomplete: bool,
     /// When it was made.
     pub created_at: Timestamp,

@@ -4,6 +4,7 @@ mod embed;
 mod files;
 mod input;
 mod judge;
+mod shown;
 mod train;
 
 use std::path::PathBuf;
@@ -22,15 +23,15 @@ pub(super) use train::{TrainArgs, train};
 #[derive(Debug, Args)]
 struct ModelArgs {
     /// The base's weights (safetensors, .pth)
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     base: PathBuf,
-    /// The base's architecture
+    /// The base's architecture: efficientnet_lite0, resnet18, resnet34 or resnet50
     #[arg(long, default_value = "efficientnet_lite0")]
     arch: String,
     /// Edge length of the network's input in pixels
-    #[arg(long, default_value_t = 96, value_parser = clap::value_parser!(u32).range(32..=1024))]
+    #[arg(long, value_name = "PIXELS", default_value_t = 96, value_parser = clap::value_parser!(u32).range(32..=1024))]
     size: u32,
-    /// auto, cpu or cuda:N
+    /// What to compute on: auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// Threads within one operation; the bits of a training depend on it (0: all cores)

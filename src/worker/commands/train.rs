@@ -1,25 +1,26 @@
-//! `train`: an attempt without a server.
+//! `train`: an attempt without a server, or a fine-tuning to compare it with.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::judge::verdict;
+use super::shown::Shown;
 use super::{ModelArgs, files, share};
-use crate::base::write_atomically;
+use crate::base::{write_atomically, write_safetensors};
 use crate::cli::printer;
 use crate::domain::gate::GateSettings;
-use crate::domain::job::{Order, Phase, Progress};
 use crate::domain::report::{Kpi, Report};
 use crate::domain::{MaskVersion, SiteName};
 use crate::mask::{Limits, decode};
 use crate::train::Recipe;
-use crate::worker::attempt::{AttemptEvents, AttemptInput, AttemptOutcome, Parent, Resume, perform};
+use crate::train::recipe::Mode;
+use crate::worker::attempt::{AttemptInput, AttemptOutcome, Parent, Resume, perform};
 use crate::worker::error::{WorkerCommandError, at};
+use crate::worker::finetune::{FineTuned, finetune};
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
@@ -66,7 +67,7 @@ pub struct TrainArgs {
     /// The site's name in the artefact
     #[arg(long, default_value = "local")]
     site: SiteName,
-    /// Where the mask goes
+    /// Where the mask goes; the weights, as safetensors, where the recipe fine-tunes
     #[arg(long)]
     out: PathBuf,
     /// Where the report goes, as JSON
@@ -80,14 +81,21 @@ pub struct TrainArgs {
     json: bool,
 }
 
-/// Trains and judges a mask, writes it, and prints what came out.
+/// Trains what the recipe says, writes it, and prints what came out.
 pub fn train(args: &TrainArgs) -> Result<(), WorkerCommandError> {
     let input = input(args)?;
+    match input.recipe.mode {
+        Mode::Mask => train_mask(args, &input),
+        Mode::Finetune => train_weights(args, &input),
+    }
+}
+
+fn train_mask(args: &TrainArgs, input: &AttemptInput) -> Result<(), WorkerCommandError> {
     let device = args.model.open()?;
     let began = Instant::now();
     let mut events = Shown::new(args.checkpoint.clone());
-    let outcome = perform(&input, device, &mut events);
-    events.bar.finish_and_clear();
+    let outcome = perform(input, device, &mut events);
+    events.end();
     let seconds = began.elapsed().as_secs_f64();
     match outcome? {
         AttemptOutcome::Stopped => {}
@@ -107,6 +115,45 @@ pub fn train(args: &TrainArgs) -> Result<(), WorkerCommandError> {
             print(args, &report, Some(&artefact), seconds)?;
         }
     }
+    Ok(())
+}
+
+/// Not judged, so there is nothing but weights to write.
+fn train_weights(args: &TrainArgs, input: &AttemptInput) -> Result<(), WorkerCommandError> {
+    for (given, option) in [
+        (args.labelled.is_some(), "--labelled"),
+        (args.report.is_some(), "--report"),
+        (args.scores.is_some(), "--scores"),
+    ] {
+        if given {
+            return Err(WorkerCommandError::OnlyForMasks(option));
+        }
+    }
+    let device = args.model.open()?;
+    let mut events = Shown::new(args.checkpoint.clone());
+    let ended = finetune(input, device, &mut events);
+    events.end();
+    let Some(FineTuned { images, outcome }) = ended? else {
+        return Ok(());
+    };
+    write_safetensors(&outcome.learned, &args.out).map_err(at(&args.out))?;
+    if args.json {
+        printer::json(&json!({
+            "images": images,
+            "steps": outcome.losses.len(),
+            "seconds": outcome.seconds,
+            "loss_first": outcome.losses.first(),
+            "loss_last": outcome.losses.last(),
+            "model": &args.out,
+            "weights_digest": outcome.learned.digest(),
+        }));
+        return Ok(());
+    }
+    printer::line(&format!(
+        "{}: fine-tuned weights, learned from {images} pictures in {:.0} s",
+        args.out.display(),
+        outcome.seconds
+    ));
     Ok(())
 }
 
@@ -218,60 +265,4 @@ fn print(
     ));
     printer::line(&verdict(report));
     Ok(())
-}
-
-/// A progress bar, and a file for the newest checkpoint.
-struct Shown {
-    bar: ProgressBar,
-    phase: Phase,
-    checkpoint: Option<PathBuf>,
-}
-
-impl Shown {
-    fn new(checkpoint: Option<PathBuf>) -> Self {
-        let style = "{prefix} {bar:30} {pos}/{len}{msg}, {eta} left";
-        let style = ProgressStyle::with_template(style).expect("the template is a constant");
-        let bar = ProgressBar::new(0).with_style(style).with_prefix("decoding");
-        Self {
-            bar,
-            phase: Phase::Fetch,
-            checkpoint,
-        }
-    }
-}
-
-impl AttemptEvents for Shown {
-    fn progress(&mut self, progress: Progress) -> Order {
-        if progress.phase != self.phase {
-            self.phase = progress.phase;
-            self.bar.reset();
-            self.bar.set_message("");
-            self.bar.set_prefix(match progress.phase {
-                Phase::Fetch => "decoding",
-                Phase::Train => "training",
-                Phase::Judge => "judging",
-                Phase::Publish => "writing",
-            });
-        }
-        self.bar.set_length(progress.steps);
-        self.bar.set_position(progress.step);
-        if let (Some(loss), Some(dropped)) = (progress.loss, progress.dropped) {
-            self.bar
-                .set_message(format!(", loss {loss:.3}, {dropped} weights dropped"));
-        }
-        Order::Continue
-    }
-
-    fn checkpoint(&mut self, _step: u32, bytes: &[u8]) {
-        if let Some(path) = &self.checkpoint
-            && let Err(error) = write_atomically(path, |file| file.write_all(bytes))
-        {
-            // A training that is hours old does not end because a disk is full.
-            self.note(&format!("no checkpoint was kept: `{}`: {error}", path.display()));
-        }
-    }
-
-    fn note(&mut self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
-    }
 }

@@ -74,3 +74,37 @@ async fn a_device_learns_who_it_is_and_reports(#[values(Sqlite, Postgres)] backe
         .refused(409, "device_exists");
     server.stop().await;
 }
+
+#[rstest]
+#[tokio::test]
+async fn the_lists_of_a_site_that_was_never_made_are_not_there(#[values(Sqlite, Postgres)] backend: Backend) {
+    const LISTS: [&str; 8] = [
+        "images",
+        "jobs",
+        "masks",
+        "channels",
+        "channels/stable/history",
+        "devices",
+        "snapshots",
+        "validation",
+    ];
+    let server = Server::start(backend).await;
+    let engineer = server.engineer("osaka").await;
+    let of_all_sites = [
+        server.admin(),
+        server.with_role("operator").await,
+        server.with_role("auditor").await,
+    ];
+    for list in LISTS {
+        for person in &of_all_sites {
+            let nowhere = person.get(&format!("/v1/sites/nowhere/{list}")).await;
+            nowhere.refused(404, "no_such_site");
+            let osaka = person.get(&format!("/v1/sites/osaka/{list}")).await.good().json();
+            assert_eq!(osaka["items"], json!([]), "{list}");
+        }
+        // The engineer of a site learns no more than before.
+        let nowhere = engineer.get(&format!("/v1/sites/nowhere/{list}")).await;
+        nowhere.refused(404, "not_found");
+    }
+    server.stop().await;
+}

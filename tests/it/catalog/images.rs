@@ -262,6 +262,37 @@ async fn a_snapshot_is_frozen_and_incomplete_once_an_image_is_deleted(
     let mut tx = world.begin().await;
     let late = snapshots::create(&mut tx, &osaka, &chosen, BY).await.unwrap();
     assert!(late.incomplete, "deleted between choosing and freezing");
+    drop(tx);
+
+    // The same bytes again are the same image: nothing is missing any more.
+    let (again, became) = world.image(&osaka, "one", &[]).await;
+    assert_eq!((again, became), (one, Inserted::Revived));
+    let whole = snapshots::list(&mut world.read().await, &osaka, &PageQuery::default())
+        .await
+        .unwrap();
+    assert!(!whole.items[0].incomplete);
+    deletes(&world, &osaka, &two).await;
+    let now = snapshots::needed(&mut world.read().await, frozen.id)
+        .await
+        .unwrap();
+    assert!(now.incomplete, "the other one is missing now");
+    world.image(&osaka, "two", &[]).await;
+    world.job_on(&frozen).await.unwrap();
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_tombstone_of_another_site_leaves_a_snapshot_whole(#[values(Sqlite, Postgres)] backend: Backend) {
+    let world = World::new(backend).await;
+    let (osaka, kyoto) = (world.site("osaka").await, world.site("kyoto").await);
+    let (shared, _) = world.image(&osaka, "shared", &[]).await;
+    world.image(&kyoto, "shared", &[]).await;
+    let frozen = world.snapshot(&osaka).await;
+    deletes(&world, &kyoto, &shared).await;
+    let now = snapshots::needed(&mut world.read().await, frozen.id)
+        .await
+        .unwrap();
+    assert!(!now.incomplete);
 }
 
 #[rstest]

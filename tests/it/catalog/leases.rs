@@ -85,18 +85,30 @@ async fn a_job_ends_with_its_mask(#[values(Sqlite, Postgres)] backend: Backend) 
         (leased.mask_version, leased.seed, leased.budget),
         (MaskVersion(1), u64::MAX, Some(12))
     );
+    assert_eq!(leased.images, 1);
+    let mut tx = world.read().await;
+    let images = attempts::images(&mut tx, leased.attempt, b"", 9).await.unwrap();
+    let sizes: Vec<_> = images.iter().map(|image| (image.digest, image.bytes)).collect();
+    assert_eq!(sizes, [(image, 4)]);
+    let judges = attempts::labelled(&mut tx, leased.attempt, b"", 9).await.unwrap();
+    let judge = &judges[0];
     assert_eq!(
-        leased.images.iter().map(|image| image.digest).collect::<Vec<_>>(),
-        [image]
+        (judges.len(), judge.digest, judge.class.as_str()),
+        (1, labelled, "ok")
     );
-    assert_eq!(
-        leased
-            .labelled
-            .iter()
-            .map(|image| image.digest)
-            .collect::<Vec<_>>(),
-        [labelled]
-    );
+    for after in [
+        attempts::images(&mut tx, leased.attempt, image.as_bytes(), 9)
+            .await
+            .unwrap()
+            .len(),
+        attempts::labelled(&mut tx, leased.attempt, labelled.as_bytes(), 9)
+            .await
+            .unwrap()
+            .len(),
+    ] {
+        assert_eq!(after, 0, "after the last one comes nothing");
+    }
+    drop(tx);
     assert_eq!(leased.base.manifest.digest, world.base);
     assert!(world.leases("two").await.is_none(), "there is one job");
 
@@ -514,4 +526,54 @@ async fn many_workers_at_once_get_each_job_once_in_fair_order() {
         assert_eq!(attempts.len(), 8);
         assert!(attempts.iter().all(|attempt| attempt.number == 1));
     }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_job_that_never_stops_talking_is_told_once_that_its_log_is_full(
+    #[values(Sqlite, Postgres)] backend: Backend,
+) {
+    let world = World::new(backend).await;
+    let site = world.site("osaka").await;
+    world.image(&site, "cell", &[]).await;
+    let job = world.job(&site).await;
+    let leased = world.leases("one").await.expect("a job is queued");
+    let long = "é".repeat(3000);
+    let lines: Vec<String> = (0..6000).map(|number| format!("line {number}")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    assert_eq!(
+        beats(&world, leased.attempt, &[&long], &[]).await,
+        Order::Continue
+    );
+    let first = logged(&world, &job).await;
+    assert_eq!(first, ["é".repeat(2000)], "a line is cut between characters");
+    assert_eq!(beats(&world, leased.attempt, &lines, &[]).await, Order::Continue);
+    let last = logged(&world, &job).await.pop();
+    assert_eq!(
+        last.as_deref(),
+        Some("line 5999"),
+        "what comes at once is kept whole, in order"
+    );
+    assert_eq!(beats(&world, leased.attempt, &lines, &[]).await, Order::Continue);
+    let shown = logged(&world, &job).await;
+    let [.., last, full] = shown.as_slice() else {
+        panic!("a log has lines")
+    };
+    assert_eq!(last, "line 3998", "ten thousand, with the first one");
+    assert!(full.contains("10000") && full.contains("dropped"), "{full}");
+    assert_eq!(
+        beats(&world, leased.attempt, &["more"], &[]).await,
+        Order::Continue
+    );
+    assert_eq!(
+        logged(&world, &job).await,
+        shown,
+        "said once, and nothing after it"
+    );
+}
+
+/// The lines of a job that people are shown.
+async fn logged(world: &World, job: &katagami::wire::v1::jobs::Job) -> Vec<String> {
+    let logs = jobs::logs(&mut world.read().await, job.id).await.unwrap();
+    logs.lines.into_iter().map(|line| line.line).collect()
 }

@@ -1,7 +1,7 @@
 //! Archives that want to do harm are answered entry by entry.
 
 use image::{ImageFormat, Luma};
-use katagami::intake::IntakeLimits;
+use katagami::config::IntakeConfig;
 
 use super::world::{World, encoded, entry, header, picture, png, told};
 use crate::backend::Backend::Sqlite;
@@ -33,9 +33,9 @@ fn liar(width: u32, height: u32) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_hostile_tar_harms_nothing_and_its_good_images_are_accepted() {
-    let limits = IntakeLimits {
-        file_bytes: 1 << 20,
-        pixels: 1_000_000,
+    let limits = IntakeConfig {
+        image_bytes: 1 << 20,
+        image_pixels: 1_000_000,
         ..Default::default()
     };
     let world = World::with_limits(Sqlite, Folder, limits).await;
@@ -85,7 +85,7 @@ async fn a_hostile_tar_harms_nothing_and_its_good_images_are_accepted() {
 
 #[tokio::test]
 async fn more_entries_than_allowed_end_the_upload_and_keep_what_came() {
-    let limits = IntakeLimits {
+    let limits = IntakeConfig {
         entries: 2,
         ..Default::default()
     };
@@ -106,8 +106,8 @@ async fn more_entries_than_allowed_end_the_upload_and_keep_what_came() {
 
 #[tokio::test]
 async fn one_file_over_the_limit_is_rejected_and_a_name_is_no_path() {
-    let limits = IntakeLimits {
-        file_bytes: 100,
+    let limits = IntakeConfig {
+        image_bytes: 100,
         ..Default::default()
     };
     let world = World::with_limits(Sqlite, Folder, limits).await;

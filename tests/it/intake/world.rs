@@ -6,9 +6,10 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use katagami::catalog::{Catalog, images, sites};
+use katagami::config::IntakeConfig;
 use katagami::domain::snapshot::ImageFilter;
 use katagami::domain::{Digest, SiteName};
-use katagami::intake::{self, Intake, IntakeError, IntakeLimits};
+use katagami::intake::{self, Intake, IntakeError};
 use katagami::wire::v1::images::{Fate, Image, Received};
 use katagami::wire::v1::page::PageQuery;
 use katagami::wire::v1::sites::NewSite;
@@ -30,10 +31,10 @@ pub struct World {
 impl World {
     /// A world with the site `osaka`.
     pub async fn new(backend: Backend, store: Store) -> Self {
-        Self::with_limits(backend, store, IntakeLimits::default()).await
+        Self::with_limits(backend, store, IntakeConfig::default()).await
     }
 
-    pub async fn with_limits(backend: Backend, store: Store, limits: IntakeLimits) -> Self {
+    pub async fn with_limits(backend: Backend, store: Store, limits: IntakeConfig) -> Self {
         let database = backend.database();
         let catalog = Catalog::open(&database.url.parse().unwrap()).await.unwrap();
         let store = store.open().await;

@@ -48,7 +48,8 @@ async fn an_attempt_goes_from_lease_to_mask(#[values(Sqlite, Postgres)] backend:
         (fetched.body.len() as u64, Digest::of(&fetched.body)),
         (file.bytes, digest(&file.digest))
     );
-    let images = assignment.snapshot.clone().unwrap().images;
+    assert_eq!(assignment.snapshot.clone().unwrap().images, 1);
+    let images = worker.lists(&attempt, b"").await.unwrap();
     assert_eq!(images.len(), 1);
     assert_eq!(
         worker
@@ -145,6 +146,16 @@ async fn a_worker_that_lost_its_lease_can_change_nothing(#[values(Sqlite, Postgr
     let file = digest(&lost.base.clone().unwrap().file.unwrap().digest);
     slow.fetches(attempt, &file).await.refused(409, "lease_lost");
     slow.uploads(attempt, b"late").await.refused(409, "lease_lost");
+    refused(
+        slow.lists(attempt, b"").await,
+        Code::FailedPrecondition,
+        "lease_lost",
+    );
+    refused(
+        slow.lists_labelled(attempt, b"").await,
+        Code::FailedPrecondition,
+        "lease_lost",
+    );
     refused(
         slow.keeps(attempt, b"late", 1).await,
         Code::FailedPrecondition,

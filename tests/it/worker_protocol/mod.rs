@@ -2,5 +2,6 @@
 //! worker is told, what it may do, and what is refused.
 
 mod leases;
+mod lists;
 mod persona;
 mod results;

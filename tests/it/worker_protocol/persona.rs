@@ -77,6 +77,19 @@ impl Worker {
         self.asks(0).await.unwrap().expect("a job waits")
     }
 
+    /// A page of the images that an attempt trains on.
+    pub async fn lists(&self, attempt: &str, after: &[u8]) -> Result<Vec<proto::Stored>, Status> {
+        let request = self.request(list(attempt, after));
+        Ok(self.calls.clone().list_images(request).await?.into_inner().images)
+    }
+
+    /// A page of the images that judge.
+    pub async fn lists_labelled(&self, attempt: &str, after: &[u8]) -> Result<Vec<proto::Labelled>, Status> {
+        let request = self.request(list(attempt, after));
+        let reply = self.calls.clone().list_labelled(request).await?;
+        Ok(reply.into_inner().labelled)
+    }
+
     pub async fn beats(&self, beat: proto::HeartbeatRequest) -> Result<proto::Order, Status> {
         let reply = self.calls.clone().heartbeat(self.request(beat)).await?;
         Ok(reply.into_inner().order())
@@ -151,6 +164,13 @@ impl Worker {
 
 fn path(attempt: &str, digest: &Digest) -> String {
     format!("/v1/worker/attempts/{attempt}/blobs/{digest}")
+}
+
+fn list(attempt: &str, after: &[u8]) -> proto::ListRequest {
+    proto::ListRequest {
+        attempt: attempt.to_owned(),
+        after: after.to_vec(),
+    }
 }
 
 fn stored(bytes: &[u8]) -> proto::Stored {

@@ -46,6 +46,25 @@ async fn an_artefact_of_something_else_ends_the_attempt_and_is_not_stored(
     server.stop().await;
 }
 
+/// Devices check the weights that a mask yields; a server that published one they refuse would be of no use.
+#[tokio::test]
+async fn a_mask_that_yields_other_weights_than_its_header_says_is_refused() {
+    let server = Server::with_base(Sqlite).await;
+    let worker = Worker::of(&server, "one").await;
+    let (engineer, _) = job(&server, "osaka").await;
+    let assignment = worker.leases().await;
+    let other = result(&assignment, |header| header.weights = Digest::of(b"other"));
+    let said = refused(
+        worker.publishes(&assignment.attempt, &other).await,
+        Code::InvalidArgument,
+        "result_wrong",
+    );
+    assert!(said.contains("the artefact says"), "{said}");
+    let masks = engineer.get("/v1/sites/osaka/masks").await.good().json();
+    assert_eq!(masks["items"], json!([]));
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_damaged_or_contradicts_its_report_is_refused() {
     let server = Server::with_base(Sqlite).await;

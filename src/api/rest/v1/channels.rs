@@ -8,7 +8,7 @@ use super::masks::MEDIA_TYPE;
 use crate::api::extract::{Json, Path, Query};
 use crate::api::rest::download::{Keep, Offer, send};
 use crate::api::{ApiError, App, Caller};
-use crate::catalog::{CatalogError, channels};
+use crate::catalog::{CatalogError, channels, sites};
 use crate::domain::permission::Action;
 use crate::domain::{ChannelName, SiteName};
 use crate::release;
@@ -52,7 +52,7 @@ fn expected(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
 /// Lists a site's channels by name.
 #[utoipa::path(
     get, path = "/v1/sites/{site}/channels", tag = "channels", operation_id = "list_channels",
-    params(("site" = SiteName, Path)), responses((status = OK, body = Page<Channel>))
+    params(("site" = SiteName, Path)), responses((status = OK, body = Page<Channel>), (status = NOT_FOUND))
 )]
 pub async fn list(
     State(app): State<App>,
@@ -61,6 +61,7 @@ pub async fn list(
 ) -> Result<Json<Page<Channel>>, ApiError> {
     caller.may(Action::Read, &site)?;
     let mut tx = app.catalog.read().await?;
+    sites::must_exist(&mut tx, &site).await?;
     let items = channels::list(&mut tx, &site).await?;
     Ok(Json(Page { items, next: None }))
 }
@@ -120,7 +121,7 @@ pub async fn set(
 #[utoipa::path(
     get, path = "/v1/sites/{site}/channels/{channel}/history", tag = "channels",
     operation_id = "list_channel_moves", params(("site" = SiteName, Path), ("channel" = ChannelName, Path), PageQuery),
-    responses((status = OK, body = Page<ChannelMove>))
+    responses((status = OK, body = Page<ChannelMove>), (status = NOT_FOUND))
 )]
 pub async fn history(
     State(app): State<App>,
@@ -130,6 +131,7 @@ pub async fn history(
 ) -> Result<Json<Page<ChannelMove>>, ApiError> {
     caller.may(Action::Read, &site)?;
     let mut tx = app.catalog.read().await?;
+    sites::must_exist(&mut tx, &site).await?;
     Ok(Json(channels::history(&mut tx, &site, &channel, &query).await?))
 }
 

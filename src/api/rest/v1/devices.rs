@@ -8,7 +8,7 @@ use crate::api::idempotency::ShownOnce;
 use crate::api::secret::Secret;
 use crate::api::{ApiError, App, Caller};
 use crate::catalog::tokens::NewCredential;
-use crate::catalog::{bases, devices, tokens};
+use crate::catalog::{bases, devices, sites, tokens};
 use crate::domain::permission::{Action, Denied, Role};
 use crate::domain::{DeviceId, SiteName};
 use crate::wire::v1::devices::{Device, DeviceStatus, EnrolledDevice, Myself, NewDevice};
@@ -17,7 +17,7 @@ use crate::wire::v1::page::{Page, PageQuery};
 /// Lists a site's devices.
 #[utoipa::path(
     get, path = "/v1/sites/{site}/devices", tag = "devices", operation_id = "list_devices",
-    params(("site" = SiteName, Path), PageQuery), responses((status = OK, body = Page<Device>))
+    params(("site" = SiteName, Path), PageQuery), responses((status = OK, body = Page<Device>), (status = NOT_FOUND))
 )]
 pub async fn list(
     State(app): State<App>,
@@ -27,6 +27,7 @@ pub async fn list(
 ) -> Result<Json<Page<Device>>, ApiError> {
     caller.may(Action::Read, &site)?;
     let mut tx = app.catalog.read().await?;
+    sites::must_exist(&mut tx, &site).await?;
     Ok(Json(devices::list(&mut tx, &site, &query).await?))
 }
 

@@ -43,7 +43,7 @@ pub async fn submit(
     request: axum::extract::Request,
 ) -> Result<Response, ApiError> {
     let actor = caller.may(Action::Submit, &site)?;
-    sites::needed(&mut app.catalog.read().await?, &site).await?;
+    sites::must_exist(&mut app.catalog.read().await?, &site).await?;
     upload::submit(&app, actor, site, request).await
 }
 
@@ -117,7 +117,7 @@ fn serde_urlencoded(query: &str) -> Vec<(String, String)> {
         ("deleted" = Option<bool>, Query, description = "tombstones, too"),
         ("metadata.KEY" = Option<String>, Query, description = "only images with this value; may be given for several keys")
     ),
-    responses((status = OK, body = Page<Image>))
+    responses((status = OK, body = Page<Image>), (status = NOT_FOUND))
 )]
 pub async fn list(
     State(app): State<App>,
@@ -128,6 +128,7 @@ pub async fn list(
     caller.may(Action::Read, &site)?;
     let asked = Asked::of(&query.unwrap_or_default())?;
     let mut tx = app.catalog.read().await?;
+    sites::must_exist(&mut tx, &site).await?;
     let page = images::list(&mut tx, &site, &asked.filter, asked.deleted, &asked.page).await?;
     Ok(Json(page))
 }

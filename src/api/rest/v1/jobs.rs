@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::extract::{Json, Path, Query};
 use crate::api::{ApiError, App, Caller, order};
-use crate::catalog::{CatalogError, jobs, masks};
+use crate::catalog::{CatalogError, jobs, masks, sites};
 use crate::domain::permission::Action;
 use crate::domain::report::Report;
 use crate::domain::{JobId, SiteName};
@@ -33,7 +33,7 @@ pub async fn create(
 /// Lists a site's jobs, newest first.
 #[utoipa::path(
     get, path = "/v1/sites/{site}/jobs", tag = "jobs", operation_id = "list_jobs",
-    params(("site" = SiteName, Path), JobQuery), responses((status = OK, body = Page<Job>))
+    params(("site" = SiteName, Path), JobQuery), responses((status = OK, body = Page<Job>), (status = NOT_FOUND))
 )]
 pub async fn list(
     State(app): State<App>,
@@ -43,6 +43,7 @@ pub async fn list(
 ) -> Result<Json<Page<Job>>, ApiError> {
     caller.may(Action::Read, &site)?;
     let mut tx = app.catalog.read().await?;
+    sites::must_exist(&mut tx, &site).await?;
     Ok(Json(jobs::list(&mut tx, &site, &query).await?))
 }
 

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use crate::api::extract::{Json, Path, Query};
 use crate::api::rest::download::{Keep, Offer, send};
 use crate::api::{ApiError, App, Caller};
-use crate::catalog::masks;
+use crate::catalog::{masks, sites};
 use crate::domain::permission::Action;
 use crate::domain::report::Report;
 use crate::domain::{MaskVersion, SiteName};
@@ -20,7 +20,7 @@ pub(super) const MEDIA_TYPE: &str = "application/vnd.katagami.mask";
 /// Lists a site's masks, newest first.
 #[utoipa::path(
     get, path = "/v1/sites/{site}/masks", tag = "masks", operation_id = "list_masks",
-    params(("site" = SiteName, Path), PageQuery), responses((status = OK, body = Page<Mask>))
+    params(("site" = SiteName, Path), PageQuery), responses((status = OK, body = Page<Mask>), (status = NOT_FOUND))
 )]
 pub async fn list(
     State(app): State<App>,
@@ -30,6 +30,7 @@ pub async fn list(
 ) -> Result<Json<Page<Mask>>, ApiError> {
     caller.may(Action::Read, &site)?;
     let mut tx = app.catalog.read().await?;
+    sites::must_exist(&mut tx, &site).await?;
     Ok(Json(masks::list(&mut tx, &site, &query).await?))
 }
 

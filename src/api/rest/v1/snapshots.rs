@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 
 use crate::api::extract::{Json, Path, Query};
 use crate::api::{ApiError, App, Caller};
-use crate::catalog::{CatalogError, snapshots};
+use crate::catalog::{CatalogError, sites, snapshots};
 use crate::domain::permission::Action;
 use crate::domain::{SiteName, SnapshotId};
 use crate::intake;
@@ -33,7 +33,7 @@ pub async fn create(
 #[utoipa::path(
     get, path = "/v1/sites/{site}/snapshots", tag = "snapshots", operation_id = "list_snapshots",
     params(("site" = SiteName, Path), PageQuery),
-    responses((status = OK, body = Page<Snapshot>))
+    responses((status = OK, body = Page<Snapshot>), (status = NOT_FOUND))
 )]
 pub async fn list(
     State(app): State<App>,
@@ -43,6 +43,7 @@ pub async fn list(
 ) -> Result<Json<Page<Snapshot>>, ApiError> {
     caller.may(Action::Read, &site)?;
     let mut tx = app.catalog.read().await?;
+    sites::must_exist(&mut tx, &site).await?;
     Ok(Json(snapshots::list(&mut tx, &site, &query).await?))
 }
 

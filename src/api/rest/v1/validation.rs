@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use crate::api::extract::{Json, Path, Query};
 use crate::api::rest::idle::in_time;
 use crate::api::{ApiError, App, Caller};
-use crate::catalog::{CatalogError, validation};
+use crate::catalog::{CatalogError, sites, validation};
 use crate::domain::permission::Action;
 use crate::domain::{SiteName, ValidationVersion};
 use crate::intake;
@@ -37,7 +37,7 @@ pub async fn set(
 /// Lists the versions of a site's validation set, newest first.
 #[utoipa::path(
     get, path = "/v1/sites/{site}/validation", tag = "validation", operation_id = "list_validation",
-    params(("site" = SiteName, Path), PageQuery), responses((status = OK, body = Page<ValidationSet>))
+    params(("site" = SiteName, Path), PageQuery), responses((status = OK, body = Page<ValidationSet>), (status = NOT_FOUND))
 )]
 pub async fn list(
     State(app): State<App>,
@@ -47,6 +47,7 @@ pub async fn list(
 ) -> Result<Json<Page<ValidationSet>>, ApiError> {
     caller.may(Action::Read, &site)?;
     let mut tx = app.catalog.read().await?;
+    sites::must_exist(&mut tx, &site).await?;
     Ok(Json(validation::list(&mut tx, &site, &query).await?))
 }
 

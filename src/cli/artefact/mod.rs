@@ -1,0 +1,262 @@
+//! `katagami artefact …`: looking into a mask's file and laying it over a base.
+
+mod recode;
+mod sets;
+mod show;
+
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use super::printer;
+use crate::base::{ImportError, Weights, import, overlay_safetensors, write_atomically};
+use crate::domain::{ErrorKind, Problem};
+use crate::mask::onnx::{OnnxError, apply_to_onnx};
+use crate::mask::{Artefact, Coding, Limits, Mask, MaskError, apply_artefact_with, decode};
+use clap::{Args, Subcommand};
+
+/// The longest file that is read as an artefact. One over two billion weights is shorter.
+const LONGEST: u64 = 256 << 20;
+
+/// Look into a mask artefact, or lay it over a base
+#[derive(Debug, Args)]
+pub struct ArtefactArgs {
+    #[command(subcommand)]
+    command: ArtefactCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ArtefactCommand {
+    /// Explain what a mask is bound to, what it drops and where its bytes go
+    Show {
+        /// The artefact
+        file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check that an artefact is whole, and with --base that it yields the weights it names
+    Verify {
+        /// The artefact
+        file: PathBuf,
+        /// The base's weights (safetensors)
+        #[arg(long)]
+        base: Option<PathBuf>,
+        #[command(flatten)]
+        needs: Needs,
+    },
+    /// Compare two masks over the same base: what both drop, tensor by tensor, and against chance
+    Diff(sets::DiffArgs),
+    /// Compare several masks over the same base, each with each
+    Stats(sets::StatsArgs),
+    /// Write the mask that drops what several masks drop
+    Merge(sets::MergeArgs),
+    /// Write the same mask anew: at another level, in the newest format, as a delta, with a prior
+    Recode(recode::RecodeArgs),
+    /// Learn a population prior from the masks of several sites
+    Prior(recode::PriorArgs),
+    /// Lay a mask over a base and write the masked weights
+    Apply {
+        /// The artefact
+        file: PathBuf,
+        /// The base's weights (safetensors)
+        #[arg(long)]
+        base: PathBuf,
+        /// An ONNX export of the base, to be masked instead of its safetensors (docs/onnx.md)
+        #[arg(long, value_name = "EXPORT")]
+        onnx: Option<PathBuf>,
+        #[command(flatten)]
+        needs: Needs,
+        /// Where the masked weights go (names, order and other tensors as in the base or its export)
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+/// Why an `artefact` command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtefactCommandError {
+    /// A file could not be read or written.
+    #[error("`{}`: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The artefact is wrong, or is for another base.
+    #[error("`{}`: {source}", path.display())]
+    Mask {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: MaskError,
+    },
+    /// The base cannot be read.
+    #[error(transparent)]
+    Base(#[from] ImportError),
+    /// The masked ONNX file was not written.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+}
+
+impl Problem for ArtefactCommandError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => ErrorKind::NotFound,
+                io::ErrorKind::PermissionDenied => ErrorKind::Forbidden,
+                io::ErrorKind::FileTooLarge => ErrorKind::TooLarge,
+                io::ErrorKind::IsADirectory | io::ErrorKind::InvalidData => ErrorKind::Invalid,
+                _ => ErrorKind::Unavailable,
+            },
+            Self::Onnx(error) => error.kind(),
+            Self::Mask { source, .. } => source.kind(),
+            Self::Base(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "file_unusable",
+            Self::Onnx(error) => error.code(),
+            Self::Mask { source, .. } => source.code(),
+            Self::Base(error) => error.code(),
+        }
+    }
+}
+
+/// Runs an `artefact` command.
+pub fn run(args: ArtefactArgs) -> Result<(), ArtefactCommandError> {
+    match args.command {
+        ArtefactCommand::Show { file, json } => show::show(&read(&file)?, json),
+        ArtefactCommand::Diff(args) => sets::diff(&args)?,
+        ArtefactCommand::Stats(args) => sets::stats(&args)?,
+        ArtefactCommand::Merge(args) => sets::merge(&args)?,
+        ArtefactCommand::Recode(args) => recode::recode(&args)?,
+        ArtefactCommand::Prior(args) => recode::prior(&args)?,
+        ArtefactCommand::Verify { file, base, needs } => {
+            let artefact = read(&file)?;
+            let Some(base) = base else {
+                printer::line("whole; give --base to check the weights that it yields");
+                return Ok(());
+            };
+            needs.masked(&file, &artefact, import(artefact.architecture, &base)?)?;
+            printer::line(&format!(
+                "whole, and yields the weights {} on this base",
+                artefact.header.weights
+            ));
+        }
+        ArtefactCommand::Apply {
+            file,
+            base,
+            onnx,
+            needs,
+            out,
+        } => {
+            let artefact = read(&file)?;
+            let weights = import(artefact.architecture, &base)?;
+            match onnx {
+                None => {
+                    let masked = needs.masked(&file, &artefact, weights)?;
+                    overlay_safetensors(&base, &masked, &out).map_err(at(&out))?;
+                }
+                Some(export) => {
+                    let masked = needs.masked(&file, &artefact, weights.clone())?;
+                    apply_to_onnx(&weights, &masked, &export, &out)?;
+                }
+            }
+            printer::line(&format!(
+                "{} has the weights {}",
+                out.display(),
+                artefact.header.weights
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What an artefact may need besides its base.
+#[derive(Debug, Args)]
+struct Needs {
+    /// The artefact that this one is a delta to
+    #[arg(long)]
+    parent: Option<PathBuf>,
+    /// The population prior that it is coded with
+    #[arg(long)]
+    prior: Option<PathBuf>,
+}
+
+impl Needs {
+    /// The masked weights of `base`, checked against the artefact's header.
+    fn masked(
+        &self,
+        file: &Path,
+        artefact: &Artefact,
+        base: Weights,
+    ) -> Result<Weights, ArtefactCommandError> {
+        let parent = match &self.parent {
+            Some(path) => Some(recode::parent(path, &base)?),
+            None => None,
+        };
+        if let (Some(expected), Some((given, _))) = (artefact.header.parent, &parent)
+            && expected != *given
+        {
+            return Err(of(file)(MaskError::ParentMissing(expected)));
+        }
+        let prior = self.prior.as_deref().map(recode::read_prior).transpose()?;
+        let coding = Coding {
+            parent: parent.as_ref().map(|(_, mask)| mask),
+            prior: prior.as_ref(),
+            ..Coding::default()
+        };
+        apply_artefact_with(artefact, base, &coding).map_err(of(file))
+    }
+}
+
+fn read(path: &Path) -> Result<Artefact, ArtefactCommandError> {
+    let bytes = read_at_most(path, LONGEST).map_err(at(path))?;
+    decode(&bytes, Limits::default()).map_err(|source| ArtefactCommandError::Mask {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Reads a file, but never more than `limit` bytes: whatever it claims to be, it comes from elsewhere.
+fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::Read::take(std::fs::File::open(path)?, limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("longer than {limit} bytes, so no mask artefact"),
+        ));
+    }
+    Ok(bytes)
+}
+
+fn at(path: &Path) -> impl FnOnce(std::io::Error) -> ArtefactCommandError + use<> {
+    let path = path.to_owned();
+    move |source| ArtefactCommandError::Io { path, source }
+}
+
+/// The mask of the artefact `path`, and the artefact.
+fn mask_of(path: &Path, base: &Weights) -> Result<(Artefact, Mask), ArtefactCommandError> {
+    let artefact = read(path)?;
+    let mask = artefact.mask(base).map_err(of(path))?;
+    Ok((artefact, mask))
+}
+
+/// The weights of `base`, read as the architecture that the artefact `path` names.
+fn base_for(path: &Path, base: &Path) -> Result<Weights, ArtefactCommandError> {
+    Ok(import(read(path)?.architecture, base)?)
+}
+
+fn of(path: &Path) -> impl FnOnce(MaskError) -> ArtefactCommandError + use<> {
+    let path = path.to_owned();
+    move |source| ArtefactCommandError::Mask { path, source }
+}
+
+/// Writes a file, whole or not at all.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), ArtefactCommandError> {
+    write_atomically(path, |file| file.write_all(bytes)).map_err(at(path))
+}

@@ -1,0 +1,122 @@
+//! `katagami artefact recode|prior`: the same mask in other bytes.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::{ArtefactCommandError, LONGEST, at, base_for, mask_of, of, printer, read_at_most, write};
+use crate::base::Weights;
+use crate::domain::Digest;
+use crate::mask::{Coding, Header, Level, Limits, Mask, Prior, encode_with};
+
+/// How much work goes into small size.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LevelArg {
+    /// Fast, unless best is smaller by more than a factor of 1.15
+    Auto,
+    /// Quickly read
+    Fast,
+    /// Small
+    Best,
+}
+
+/// Arguments of `recode`.
+#[derive(Debug, Args)]
+pub(super) struct RecodeArgs {
+    /// The artefact; of any format, but no delta
+    file: PathBuf,
+    /// Its base (safetensors)
+    #[arg(long)]
+    base: PathBuf,
+    /// Size or speed
+    #[arg(long, value_enum, default_value = "auto")]
+    level: LevelArg,
+    /// Write a delta to this artefact of the same site; whoever reads it needs this one
+    #[arg(long)]
+    parent: Option<PathBuf>,
+    /// Code with this population prior; whoever reads it needs it
+    #[arg(long)]
+    prior: Option<PathBuf>,
+    /// Where the new artefact goes
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Arguments of `prior`.
+#[derive(Debug, Args)]
+pub(super) struct PriorArgs {
+    /// The masks of sites that agree to be learned from
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// The base of all (safetensors)
+    #[arg(long)]
+    base: PathBuf,
+    /// Where the prior goes (`.kgp`)
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Runs `recode`.
+pub(super) fn recode(args: &RecodeArgs) -> Result<(), ArtefactCommandError> {
+    let base = base_for(&args.file, &args.base)?;
+    let (artefact, mask) = mask_of(&args.file, &base)?;
+    let parent = match &args.parent {
+        Some(path) => Some(parent(path, &base)?),
+        None => None,
+    };
+    let prior = args.prior.as_deref().map(read_prior).transpose()?;
+    let header = Header {
+        parent: parent.as_ref().map(|(digest, _)| *digest),
+        prior: prior.as_ref().map(Prior::digest),
+        ..artefact.header.clone()
+    };
+    let coding = Coding {
+        level: match args.level {
+            LevelArg::Auto => Level::Auto,
+            LevelArg::Fast => Level::Fast,
+            LevelArg::Best => Level::Best,
+        },
+        parent: parent.as_ref().map(|(_, mask)| mask),
+        prior: prior.as_ref(),
+    };
+    let bytes = encode_with(&header, &mask, &base, &coding).map_err(of(&args.file))?;
+    write(&args.out, &bytes)?;
+    printer::line(&format!(
+        "{}: {} bytes, before {}; the same mask, the same weights {}",
+        args.out.display(),
+        bytes.len(),
+        artefact.sizes.total(),
+        header.weights
+    ));
+    Ok(())
+}
+
+/// Runs `prior`.
+pub(super) fn prior(args: &PriorArgs) -> Result<(), ArtefactCommandError> {
+    let base = base_for(&args.files[0], &args.base)?;
+    let masks = args.files.iter().map(|path| Ok(mask_of(path, &base)?.1));
+    let masks = masks.collect::<Result<Vec<_>, ArtefactCommandError>>()?;
+    let prior = Prior::learn(&base, &masks.iter().collect::<Vec<_>>());
+    let bytes = prior.encode().map_err(of(&args.out))?;
+    write(&args.out, &bytes)?;
+    printer::line(&format!(
+        "{}: {} bytes, prior {} learned from {} masks",
+        args.out.display(),
+        bytes.len(),
+        prior.digest(),
+        prior.masks
+    ));
+    Ok(())
+}
+
+/// The digest of the artefact `path`, and its mask.
+pub(super) fn parent(path: &Path, base: &Weights) -> Result<(Digest, Mask), ArtefactCommandError> {
+    let bytes = read_at_most(path, LONGEST).map_err(at(path))?;
+    Ok((Digest::of(&bytes), mask_of(path, base)?.1))
+}
+
+/// The prior in the file `path`.
+pub(super) fn read_prior(path: &Path) -> Result<Prior, ArtefactCommandError> {
+    let bytes = read_at_most(path, LONGEST).map_err(at(path))?;
+    Prior::decode(&bytes, Limits::default()).map_err(of(path))
+}

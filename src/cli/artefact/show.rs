@@ -1,0 +1,103 @@
+//! `katagami artefact show`: a mask's file in words.
+
+use serde_json::json;
+
+use super::printer;
+use crate::mask::Artefact;
+
+/// Prints what `artefact` is bound to, what it drops and where its bytes go.
+pub(super) fn show(artefact: &Artefact, as_json: bool) {
+    let Artefact {
+        header,
+        architecture,
+        sizes,
+        ..
+    } = artefact;
+    let by_tensor = artefact.dropped_by_tensor();
+    if as_json {
+        return printer::json(&json!({
+            "architecture": architecture.name,
+            "header": header,
+            "format": artefact.version,
+            "coding": artefact.coding(),
+            "masked_tensors": by_tensor.len(),
+            "masked_weights": artefact.weights(),
+            "dropped_weights": artefact.dropped(),
+            "density": artefact.density(),
+            "bytes": { "total": sizes.total(), "parts": sizes },
+        }));
+    }
+    let say = |what: &str, value: &dyn std::fmt::Display| printer::line(&format!("{what:<16}{value}"));
+    say(
+        "mask",
+        &format_args!(
+            "version {} of site {}, made {}",
+            header.version, header.site, header.created_at
+        ),
+    );
+    say("base", &format_args!("{} ({})", header.base, architecture.name));
+    say("preprocessing", &header.preprocessing);
+    say("snapshot", &header.snapshot);
+    say("recipe", &header.recipe);
+    say("weights", &format_args!("{} once applied", header.weights));
+    if let Some(report) = header.report {
+        say("report", &report);
+    }
+    let profile = &header.profile;
+    say(
+        "trained on",
+        &format_args!(
+            "libtorch {}, {}, {} threads, {}",
+            profile.libtorch, profile.device, profile.threads, profile.instructions
+        ),
+    );
+    say(
+        "drops",
+        &format_args!(
+            "{} of {} weights in {} tensors ({:.4} % kept)",
+            artefact.dropped(),
+            artefact.weights(),
+            by_tensor.len(),
+            100.0 * artefact.density()
+        ),
+    );
+    say(
+        "bytes",
+        &format_args!(
+            "{} in all: header {}, bits {}, BatchNorm statistics {}, frame {}",
+            sizes.total(),
+            sizes.header,
+            sizes.bits,
+            sizes.norms,
+            sizes.frame
+        ),
+    );
+    say(
+        "coded",
+        &format_args!("format {}, {}", artefact.version, artefact.coding()),
+    );
+    if let Some(parent) = header.parent {
+        say("delta to", &parent);
+    }
+    if let Some(prior) = header.prior {
+        say("with prior", &prior);
+    }
+    let rows: Vec<_> = by_tensor
+        .into_iter()
+        .filter(|(_, dropped)| *dropped > 0)
+        .map(|(index, dropped)| {
+            let tensor = &architecture.tensors[index];
+            let share = 100.0 * (1.0 - dropped as f64 / tensor.len() as f64);
+            [
+                tensor.name.clone(),
+                tensor.len().to_string(),
+                dropped.to_string(),
+                format!("{share:.4} %"),
+            ]
+        })
+        .collect();
+    if !rows.is_empty() {
+        printer::line("");
+        printer::table(["TENSOR", "WEIGHTS", "DROPPED", "KEPT"], &rows);
+    }
+}

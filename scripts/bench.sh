@@ -2,20 +2,23 @@
 # Runs benchmarks by name. NAME=codec (all if none is named), SEED=n: what is
 # trained and drawn. Each result is a line `figure: NAME = NUMBER UNIT`, those of
 # others in the same run.
-# LIST=file measures the masks of a list of one's own (see scripts/codec-masks.sh)
-# instead of training any.
+# LIST=file measures the masks of a list of one's own (see benches/codec/main.rs)
+# instead of training any, and needs nothing built.
 source "$(dirname "$0")/lib.sh"
 seed=${SEED:-1}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 [[ $seed =~ ^[0-9]+$ ]] || die "the seed \`$seed\` is no number; use: make bench SEED=1"
 
 # How small, fast and frugal the coding of masks is, beside what others make of them.
 codec() {
-    local list=${LIST:-}
-    if [ -z "$list" ]; then
-        list=$(mktemp)
-        trap 'rm -f "$list"' EXIT
+    local list=$work/masks
+    if [ -n "${LIST:-}" ]; then
+        list=$(realpath "$LIST")
+    else
         "$here/codec-masks.sh" "$seed" >"$list"
     fi
+    cd "$here/.."
     cargo bench --locked --no-default-features --bench codec -- "$list" "$seed"
 }
 

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use katagami::base::Weights;
-use katagami::mask::{Bits, Coding, Level, Mask};
+use katagami::mask::{Bits, Level, Mask};
 
-use super::input::{Input, Outcome, Trained};
+use super::input::{Input, Outcome, Trained, at};
 use super::report::{figure, heading, mean};
 use super::sizes::payload;
 use super::synthetic::Random;
@@ -97,10 +97,7 @@ pub fn measure(input: &Input, seed: u64) -> Outcome<()> {
     heading("What each context buys: size without it, relative to size with all, level best");
     for recipe in ["dense", "sparse"] {
         let masks: Vec<_> = input.first().filter(|trained| trained.recipe == recipe).collect();
-        let coding = Coding {
-            level: Level::Best,
-            ..Coding::default()
-        };
+        let coding = at(Level::Best);
         for (context, loss) in LOSSES {
             let mut ratios = Vec::new();
             for trained in &masks {

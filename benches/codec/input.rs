@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use katagami::base::{Preprocessing, Weights, import};
 use katagami::domain::{Digest, JobId, MaskVersion, SiteName, Timestamp};
-use katagami::mask::{self, Artefact, Coding, ExecutionProfile, Figures, Header, Limits, Mask};
+use katagami::mask::{self, Artefact, Coding, ExecutionProfile, Figures, Header, Level, Limits, Mask};
 
 /// What may go wrong is told in a sentence and ends the run.
 pub type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -153,6 +153,14 @@ pub fn coded(header: &Header, mask: &Mask, base: &Weights, coding: &Coding) -> O
         return Err("a mask was not read as it was written".into());
     }
     Ok((file, artefact))
+}
+
+/// Coded at `level`, with nothing but the base.
+pub fn at(level: Level) -> Coding<'static> {
+    Coding {
+        level,
+        ..Coding::default()
+    }
 }
 
 impl Trained {

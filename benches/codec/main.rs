@@ -5,6 +5,7 @@
 //! `NETWORK-SITE-RECIPE[-warm|-cold] ARTEFACT BASE`. Payloads are compared with
 //! payloads: neither header nor frame counts, but where a figure says artefact.
 
+mod artefacts;
 mod contexts;
 mod input;
 mod memory;
@@ -57,8 +58,8 @@ fn run(list: &Path, seed: u64) -> input::Outcome<()> {
     sizes::incompressible(seed)?;
     sizes::deltas(&input)?;
     sizes::priors(&input, &mut results)?;
-    sizes::artefacts(&input, seed)?;
-    sizes::against_finetuned(&input)?;
+    artefacts::measure(&input, seed)?;
+    artefacts::against_finetuned(&input)?;
     results.summarise();
     contexts::measure(&input, seed)?;
     speed::measure(

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 use katagami::base::Weights;
-use katagami::mask::{self, Coding, Limits};
+use katagami::mask::{self, Limits};
 
-use super::input::{Outcome, Trained, coded, header};
+use super::input::{Outcome, Trained, at, coded, header};
 use super::report::{figure, heading};
 use super::sizes::LEVELS;
 
@@ -28,13 +28,9 @@ pub fn measure(trained: &Trained) -> Outcome<()> {
     let header = header(trained.digest, trained.masked()?, &trained.site);
     let mut worst = 0_f64;
     for (name, level) in LEVELS {
-        let coding = Coding {
-            level,
-            ..Coding::default()
-        };
         fs::write(
             &artefact,
-            coded(&header, &trained.mask, &trained.base, &coding)?.0,
+            coded(&header, &trained.mask, &trained.base, &at(level))?.0,
         )?;
         let told = Command::new(std::env::current_exe()?)
             .arg(CHILD)

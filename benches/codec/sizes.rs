@@ -1,13 +1,12 @@
-//! How small: each mask at each level, beside its peers; deltas, priors, whole artefacts.
+//! How small: each mask at each level, beside its peers; deltas and priors.
 
 use std::collections::BTreeMap;
 
 use katagami::base::{Role, Weights, architecture};
 use katagami::domain::Digest;
-use katagami::mask::algebra::merge;
 use katagami::mask::{Bits, Coding, Level, Mask, Prior};
 
-use super::input::{Input, Outcome, Trained, coded, header};
+use super::input::{Input, Outcome, Trained, at, coded, header};
 use super::peers::{self, PEERS};
 use super::report::{figure, heading, mean};
 use super::synthetic::Random;
@@ -63,7 +62,8 @@ pub fn measure(trained: &Trained) -> Outcome<Vec<Ratio>> {
         peers.insert(peer, bytes);
     }
     let mut ratios = Vec::new();
-    for (level, coding) in LEVELS {
+    // Best first: fast is compared with it.
+    for (level, coding) in LEVELS.into_iter().rev() {
         let bytes = payload(trained, mask, &at(coding))?;
         figure(&format!("{level}/{name}/bytes"), bytes, "bytes");
         figure(
@@ -71,23 +71,23 @@ pub fn measure(trained: &Trained) -> Outcome<Vec<Ratio>> {
             8.0 * bytes / weights,
             "bits/weight",
         );
-        for (versus, peer) in [("xz", "xz-9e"), ("layer_entropy", "layer-entropy")] {
-            let ratio = bytes / peers[peer];
+        for (versus, peer) in [
+            ("xz", "xz-9e"),
+            ("layer_entropy", "layer-entropy"),
+            ("best", "best"),
+        ] {
+            // `best` is not compared with itself.
+            let Some(peer) = peers.get(peer) else { continue };
+            let ratio = bytes / peer;
             figure(&format!("{level}/{name}/size_vs_{versus}"), ratio, "ratio");
             // Masks that resemble a mask of the list, and those of a model of ours, prove nothing on their own.
             if trained.start.is_none() && recipe != "synthetic" {
                 ratios.push((format!("{level}/{recipe}/size_vs_{versus}"), ratio));
             }
         }
+        peers.insert(level, bytes);
     }
     Ok(ratios)
-}
-
-fn at(level: Level) -> Coding<'static> {
-    Coding {
-        level,
-        ..Coding::default()
-    }
 }
 
 /// The bytes of `mask`'s bits over the base of `trained`.
@@ -202,124 +202,6 @@ pub fn priors(input: &Input, results: &mut Results) -> Outcome<()> {
             "ratio",
         );
         results.add(vec![(group, ratio)]);
-    }
-    Ok(())
-}
-
-/// Whole files, with header, digests, checksum.
-pub fn artefacts(input: &Input, seed: u64) -> Outcome<()> {
-    heading("Whole artefacts, as written by default");
-    for trained in input.first() {
-        let (file, _) = coded(
-            &trained.header(),
-            &trained.mask,
-            &trained.base,
-            &Coding::default(),
-        )?;
-        figure(
-            &format!("artefact_bytes/{}", trained.name),
-            file.len() as f64,
-            "bytes",
-        );
-    }
-    for wanted in [94, 1_000] {
-        // The mask that needs the least thinning.
-        let from = sources(input)
-            .into_iter()
-            .filter(|(_, _, mask)| mask.dropped() >= wanted)
-            .min_by_key(|(_, _, mask)| mask.dropped());
-        let Some((name, over, mask)) = from else {
-            continue;
-        };
-        println!(
-            "{wanted} of the {} drops of {name}, chosen at random",
-            mask.dropped()
-        );
-        let mask = thinned(&mask, wanted, seed);
-        let (file, _) = coded(&over.header(), &mask, &over.base, &Coding::default())?;
-        figure(
-            &format!("artefact_bytes/{wanted}_drops"),
-            file.len() as f64,
-            "bytes",
-        );
-    }
-    Ok(())
-}
-
-/// Sparse masks as they are, and what all those over one base drop together: more than one mask of theirs.
-fn sources(input: &Input) -> Vec<(String, &Trained, Mask)> {
-    let mut networks: BTreeMap<&str, Vec<&Trained>> = BTreeMap::new();
-    for trained in input.trained.iter().filter(|trained| trained.recipe == "sparse") {
-        networks.entry(&trained.network).or_default().push(trained);
-    }
-    let mut sources = Vec::new();
-    for (network, masks) in networks {
-        let united: Vec<_> = masks.iter().map(|trained| &trained.mask).collect();
-        let name = format!("all {} sparse masks over {network} together", masks.len());
-        sources.push((name, masks[0], merge(&united, 1)));
-        sources.extend(
-            masks
-                .iter()
-                .map(|trained| (trained.name.clone(), *trained, trained.mask.clone())),
-        );
-    }
-    sources
-}
-
-/// `mask` with only `wanted` of its dropped weights.
-fn thinned(mask: &Mask, wanted: usize, seed: u64) -> Mask {
-    let mut dropped: Vec<_> = (mask.tensors.iter())
-        .flat_map(|(index, bits)| bits.zeros().map(|at| (*index, at)))
-        .collect();
-    Random(seed).shuffle(&mut dropped);
-    let mut mask = mask.clone();
-    for (index, at) in dropped.into_iter().skip(wanted) {
-        mask.tensors.entry(index).and_modify(|bits| bits.set(at, true));
-    }
-    mask
-}
-
-/// How many times smaller an artefact is than a fine-tuned copy of the same base.
-pub fn against_finetuned(input: &Input) -> Outcome<()> {
-    heading("Fine-tuned float32 weights behind xz -9e, divided by the whole artefact");
-    for finetuned in &input.finetuned {
-        let words = |weights: &Weights| -> Vec<u32> {
-            weights
-                .values
-                .iter()
-                .flatten()
-                .map(|value| value.to_bits())
-                .collect()
-        };
-        let bytes = |words: Vec<u32>| -> Vec<u8> { words.into_iter().flat_map(u32::to_le_bytes).collect() };
-        let (base, weights) = (words(&finetuned.base), words(&finetuned.weights));
-        // What BitX sends: the exclusive or with the base, which the receiver has.
-        let against_base = base
-            .iter()
-            .zip(&weights)
-            .map(|(base, weight)| base ^ weight)
-            .collect();
-        let full = peers::xz(&bytes(weights)).len() as f64;
-        let difference = peers::xz(&bytes(against_base)).len() as f64;
-        figure("peer/xz-9e/finetuned/bytes", full, "bytes");
-        figure("peer/xz-9e/finetuned-xor-base/bytes", difference, "bytes");
-        let masks = input
-            .first()
-            .filter(|mask| (&mask.network, &mask.site) == (&finetuned.network, &finetuned.site));
-        for mask in masks {
-            let (file, _) = coded(&mask.header(), &mask.mask, &mask.base, &Coding::default())?;
-            let times = |bytes: f64| bytes / file.len() as f64;
-            figure(
-                &format!("times_smaller_than_finetuned/{}", mask.recipe),
-                times(full),
-                "times",
-            );
-            figure(
-                &format!("times_smaller_than_finetuned_xor_base/{}", mask.recipe),
-                times(difference),
-                "times",
-            );
-        }
     }
     Ok(())
 }

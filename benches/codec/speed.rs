@@ -4,9 +4,9 @@
 use std::time::Instant;
 
 use katagami::base::Weights;
-use katagami::mask::{self, Bits, Coding, Level, Limits, MaskError};
+use katagami::mask::{self, Bits, Level, Limits, MaskError};
 
-use super::input::{Outcome, Trained, coded, header};
+use super::input::{Outcome, Trained, at, coded, header};
 use super::peers;
 use super::report::{figure, heading, median};
 use super::sizes::LEVELS;
@@ -40,13 +40,21 @@ fn seconds<T>(what: impl FnOnce() -> T) -> (f64, T) {
     (began.elapsed().as_secs_f64(), done)
 }
 
+/// Seconds that this thread itself worked on `what`, as the kernel counts them: others' work does not count.
+fn own_seconds<T>(what: impl FnOnce() -> T) -> (f64, T) {
+    let worked = || -> f64 {
+        let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        let nanoseconds = told.split_whitespace().next().and_then(|told| told.parse().ok());
+        nanoseconds.unwrap_or(f64::NAN)
+    };
+    let began = worked();
+    let done = what();
+    ((worked() - began) / 1e9, done)
+}
+
 fn file(trained: &Trained, level: Level) -> Outcome<Vec<u8>> {
     let header = header(trained.digest, trained.masked()?, &trained.site);
-    let coding = Coding {
-        level,
-        ..Coding::default()
-    };
-    Ok(coded(&header, &trained.mask, &trained.base, &coding)?.0)
+    Ok(coded(&header, &trained.mask, &trained.base, &at(level))?.0)
 }
 
 /// Decode, apply, and both digests, against SHA-256 of the base and `xz -d` of
@@ -55,43 +63,44 @@ fn against_xz(trained: &Trained) -> Outcome<()> {
     let files = LEVELS.map(|(_, level)| file(trained, level));
     let packed = peers::packed(&trained.mask);
     let compressed = peers::xz(&packed);
+    let peer = || (trained.base.digest(), peers::unxz(&compressed));
+    let apply = |file: &[u8], base| {
+        let artefact = mask::decode(file, Limits::default())?;
+        mask::apply_artefact(&artefact, base)
+    };
+    // A device reads the base into the memory in which it is masked.
+    let base = || Weights::clone(&trained.base);
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
-    let (mut peer, mut all, mut alone) = (Vec::new(), [Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    let mut wall = [const { Vec::new() }; 3];
+    let mut own = [const { Vec::new() }; 3];
     for _ in 0..ROUNDS {
-        let (time, (_, read)) = seconds(|| (trained.base.digest(), peers::unxz(&compressed)));
+        let (time, (_, read)) = seconds(peer);
         assert!(read == packed, "xz reads what it wrote");
-        peer.push(time);
+        wall[0].push(time);
+        own[0].push(own_seconds(peer).0);
         for (level, file) in files.iter().enumerate() {
             let file = file.as_ref().map_err(ToString::to_string)?;
-            let apply = || {
-                // A device reads the base into the memory in which it is masked.
-                let base = Weights::clone(&trained.base);
-                let (time, applied) = seconds(|| {
-                    let artefact = mask::decode(file, Limits::default())?;
-                    mask::apply_artefact(&artefact, base)
-                });
-                applied.map(|_| time)
-            };
-            all[level].push(apply()?);
-            alone[level].push(one.install(apply)?);
+            let given = base();
+            let (time, applied) = seconds(|| apply(file, given));
+            applied?;
+            wall[level + 1].push(time);
+            let given = base();
+            let (time, applied) = one.install(|| own_seconds(|| apply(file, given)));
+            applied?;
+            own[level + 1].push(time);
         }
     }
-    let peer = median(peer);
-    figure("time/sha_plus_xz", peer, "s");
-    for (((level, _), all), alone) in LEVELS.iter().zip(all).zip(alone) {
-        let (all, alone) = (median(all), median(alone));
-        figure(&format!("time/{level}/decode_apply_digest"), all, "s");
-        figure(
-            &format!("time/{level}/decode_apply_digest_on_one_thread"),
-            alone,
-            "s",
-        );
-        figure(&format!("{level}/decode_vs_sha_plus_xz"), all / peer, "ratio");
-        figure(
-            &format!("{level}/decode_vs_sha_plus_xz_on_one_thread"),
-            alone / peer,
-            "ratio",
-        );
+    for (threads, times) in [("", wall), ("_on_one_thread", own)] {
+        let [peer, fast, best] = times.map(median);
+        figure(&format!("time/sha_plus_xz{threads}"), peer, "s");
+        for (level, time) in [("fast", fast), ("best", best)] {
+            figure(&format!("time/{level}/decode_apply_digest{threads}"), time, "s");
+            figure(
+                &format!("{level}/decode_vs_sha_plus_xz{threads}"),
+                time / peer,
+                "ratio",
+            );
+        }
     }
     Ok(())
 }
@@ -101,14 +110,11 @@ fn encoding(trained: &Trained) -> Outcome<f64> {
     let of = &trained.name;
     let mut worst = 0_f64;
     for (name, level) in LEVELS.into_iter().chain([("default", Level::default())]) {
-        let coding = Coding {
-            level,
-            ..Coding::default()
-        };
         let header = trained.header();
         let (mut encode, mut decode) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS.div_ceil(2) {
-            let (time, file) = seconds(|| mask::encode_with(&header, &trained.mask, &trained.base, &coding));
+            let (time, file) =
+                seconds(|| mask::encode_with(&header, &trained.mask, &trained.base, &at(level)));
             encode.push(time);
             let file = file?;
             let (time, read) = seconds(|| mask::decode(&file, Limits::default())?.mask(&trained.base));
@@ -124,7 +130,7 @@ fn encoding(trained: &Trained) -> Outcome<f64> {
     Ok(worst)
 }
 
-/// Where the time goes, on one thread.
+/// Where the time goes, in seconds that one thread itself works.
 fn stages(trained: &Trained) -> Outcome<()> {
     let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     // One dropped weight at the very beginning of each tensor: all averages and
@@ -138,33 +144,27 @@ fn stages(trained: &Trained) -> Outcome<()> {
     heading("Where the time goes, on one thread");
     for (name, level) in LEVELS {
         let file = file(trained, level)?;
-        let coding = Coding {
-            level,
-            ..Coding::default()
-        };
-        let averages = mask::encode_with(&header, &nearly_all, &trained.base, &coding)?;
-        let mut stages = [const { Vec::new() }; 6];
+        let averages = mask::encode_with(&header, &nearly_all, &trained.base, &at(level))?;
+        let mut stages = [const { Vec::new() }; 5];
         for _ in 0..ROUNDS.div_ceil(2) {
             let base = Weights::clone(&trained.base);
-            let outcome: Result<[f64; 6], MaskError> = alone.install(|| {
-                let (parse, artefact) = seconds(|| mask::decode(&file, Limits::default()));
-                let artefact = artefact?;
-                let (digest, _) = seconds(|| base.digest());
+            let outcome: Result<[f64; 5], MaskError> = alone.install(|| {
+                let artefact = mask::decode(&file, Limits::default())?;
+                let (digest, _) = own_seconds(|| base.digest());
                 let nothing = mask::decode(&averages, Limits::default())?;
-                let (frozen, read) = seconds(|| nothing.mask(&base));
+                let (frozen, read) = own_seconds(|| nothing.mask(&base));
                 read?;
-                let (all, read) = seconds(|| artefact.mask(&base));
+                let (all, read) = own_seconds(|| artefact.mask(&base));
                 let read = read?;
-                let (apply, masked) = seconds(|| mask::apply(&read, base));
-                let (result, _) = masked.map(|masked| seconds(|| masked.digest()))?;
-                Ok([parse, digest, frozen - digest, all - frozen, apply, result])
+                let (apply, masked) = own_seconds(|| mask::apply(&read, base));
+                let (result, _) = masked.map(|masked| own_seconds(|| masked.digest()))?;
+                Ok([digest, frozen - digest, all - frozen, apply, result])
             });
             for (times, time) in stages.iter_mut().zip(outcome?) {
                 times.push(time);
             }
         }
         let names = [
-            "parse",
             "digest_of_base",
             "averages_and_odds",
             "walk",

@@ -43,20 +43,25 @@ def norm(name, channels):
     return [(f"{name}.{part}", [channels]) for part in ("weight", "bias", "running_mean", "running_var")]
 
 
-def efficientnet_lite0():
-    stages = [(1, 3, 1, 32, 16), (2, 3, 6, 16, 24), (2, 5, 6, 24, 40), (3, 3, 6, 40, 80), (3, 5, 6, 80, 112),
-              (4, 5, 6, 112, 192), (1, 3, 6, 192, 320)]
+def efficientnet_lite(width, depth):
+    """`width` and `depth` in tenths."""
+    stages = [(1, 3, 1, 16), (2, 3, 6, 24), (2, 5, 6, 40), (3, 3, 6, 80), (3, 5, 6, 112), (4, 5, 6, 192),
+              (1, 3, 6, 320)]
     tensors = [("_conv_stem.weight", [32, 3, 3, 3]), *norm("_bn0", 32)]
-    block = 0
-    for repeats, kernel, expansion, inputs, outputs in stages:
-        for _ in range(repeats):
+    inputs, block = 32, 0
+    for stage, (blocks, kernel, expansion, outputs) in enumerate(stages):
+        blocks = blocks if stage in (0, 6) else -(-blocks * depth // 10)
+        scaled = outputs * width
+        outputs = (scaled + 40) // 80 * 8
+        outputs += 8 if outputs * 100 < scaled * 9 else 0
+        for _ in range(blocks):
             name, wide = f"_blocks.{block}.", inputs * expansion
             if expansion > 1:
                 tensors += [(name + "_expand_conv.weight", [wide, inputs, 1, 1]), *norm(name + "_bn0", wide)]
             tensors += [(name + "_depthwise_conv.weight", [wide, 1, kernel, kernel]), *norm(name + "_bn1", wide)]
             tensors += [(name + "_project_conv.weight", [outputs, wide, 1, 1]), *norm(name + "_bn2", outputs)]
             block, inputs = block + 1, outputs
-    return tensors + [("_conv_head.weight", [1280, 320, 1, 1]), *norm("_bn1", 1280)]
+    return tensors + [("_conv_head.weight", [1280, inputs, 1, 1]), *norm("_bn1", 1280)]
 
 
 def resnet(bottleneck, depths):
@@ -82,7 +87,9 @@ def resnet(bottleneck, depths):
 
 
 ARCHITECTURES = {
-    "efficientnet_lite0": efficientnet_lite0(),
+    "efficientnet_lite0": efficientnet_lite(10, 10),
+    "efficientnet_lite1": efficientnet_lite(10, 11),
+    "efficientnet_lite2": efficientnet_lite(11, 12),
     "resnet18": resnet(False, [2, 2, 2, 2]),
     "resnet34": resnet(False, [3, 4, 6, 3]),
     "resnet50": resnet(True, [3, 4, 6, 3]),

@@ -96,6 +96,34 @@ fn vector(name: &str) -> Vec<u8> {
 }
 
 #[test]
+fn it_knows_the_same_architectures() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/format");
+    let output = Command::new("python3")
+        .args([
+            "-B",
+            "-c",
+            "import decoder, json; print(json.dumps(decoder.ARCHITECTURES))",
+        ])
+        .current_dir(folder)
+        .output()
+        .expect("python3 is installed");
+    let theirs: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let tensors = |name: &str| -> Vec<Value> {
+        let tensors = architecture(name).unwrap().tensors.iter();
+        tensors
+            .map(|spec| serde_json::json!([spec.name, spec.shape]))
+            .collect()
+    };
+    let ours: serde_json::Map<String, Value> = katagami::base::architecture::names()
+        .map(|name| (name.to_owned(), tensors(name).into()))
+        .collect();
+    assert!(
+        theirs == Value::from(ours),
+        "an architecture has other tensors than the specification says"
+    );
+}
+
+#[test]
 fn a_decoder_written_from_the_specification_reads_every_vector() {
     let folder = tempfile::tempdir().unwrap();
     let base = stored(&vectors::base(), folder.path(), "base.safetensors");

@@ -5,6 +5,7 @@ use std::fs::File;
 
 use tokio_util::io::ReaderStream;
 
+use super::blocking::blocking;
 use super::start::StartError;
 use super::state::App;
 use crate::base::{BaseStore, Manifest};
@@ -69,9 +70,7 @@ async fn stored(app: &App, store: &BaseStore, manifest: Manifest) -> Result<Mani
     // Whoever serves a base vouches for it: read it all once.
     let (checked, path) = (manifest.clone(), store.weights_path(&manifest.digest));
     let loader = store.clone();
-    tokio::task::spawn_blocking(move || loader.load(&checked).map(drop))
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    blocking(move || loader.load(&checked).map(drop)).await?;
     let data = |source| StartError::Data {
         path: path.clone(),
         source,

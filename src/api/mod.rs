@@ -7,6 +7,7 @@
 
 pub mod background;
 pub mod bases;
+pub mod blocking;
 pub mod caller;
 pub mod children;
 pub mod dashboard;

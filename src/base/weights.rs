@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use super::Architecture;
 use crate::domain::{Digest, Digester};
 
@@ -21,9 +23,26 @@ impl Weights {
     pub fn digest(&self) -> Digest {
         let mut digester = Digester::default();
         for tensor in &self.values {
-            digester.update(&little_endian(tensor));
+            update(&mut digester, tensor);
         }
         digester.finish()
+    }
+
+    /// The SHA-256 of each tensor of the canonical form.
+    pub fn digests(&self) -> Vec<Digest> {
+        let digest = |values: &Vec<f32>| {
+            let mut digester = Digester::default();
+            update(&mut digester, values);
+            digester.finish()
+        };
+        self.values.par_iter().map(digest).collect()
+    }
+}
+
+/// Digests `values`, in pieces: a whole tensor as bytes would be a copy of it.
+fn update(digester: &mut Digester, values: &[f32]) {
+    for piece in values.chunks(1024) {
+        digester.update(&little_endian(piece));
     }
 }
 

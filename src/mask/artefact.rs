@@ -149,10 +149,7 @@ impl Artefact {
             Body::Plain(_) => "packed bits behind zstd".to_owned(),
             Body::Coded { payload, .. } => format!(
                 "level {}, odds of a drop rise by {} nats an octave",
-                match payload.level() {
-                    Level::Best => "best",
-                    Level::Fast | Level::Auto => "fast",
-                },
+                if payload.is_best() { "best" } else { "fast" },
                 payload.tilt()
             ),
         }
@@ -177,11 +174,9 @@ impl Artefact {
     }
 
     fn decoded(&self, base: &Weights, coding: &Coding) -> Result<Mask, MaskError> {
-        let Body::Coded { payload, norms } = &self.body else {
-            let Body::Plain(mask) = &self.body else {
-                unreachable!("there are two kinds")
-            };
-            return Ok(mask.clone());
+        let (payload, norms) = match &self.body {
+            Body::Plain(mask) => return Ok(mask.clone()),
+            Body::Coded { payload, norms } => (payload, norms),
         };
         if base.architecture != self.architecture {
             return Err(MaskError::Mismatch("the base has another architecture"));

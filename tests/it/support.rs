@@ -114,7 +114,14 @@ pub fn artefact_over(base: &Weights) -> (Header, Vec<u8>) {
     (0..bits.len())
         .step_by(40_000)
         .for_each(|index| bits.set(index, false));
-    let header = Header {
+    let header = header_of(&mask, base);
+    let bytes = encode(&header, &mask, base).unwrap();
+    (header, bytes)
+}
+
+/// A header of `mask` over `base`, of a training that never was.
+pub fn header_of(mask: &Mask, base: &Weights) -> Header {
+    Header {
         base: base.digest(),
         preprocessing: Digest::of(b"preprocessing"),
         site: "osaka".parse().unwrap(),
@@ -123,14 +130,12 @@ pub fn artefact_over(base: &Weights) -> (Header, Vec<u8>) {
         recipe: Digest::of(b"recipe"),
         job: None,
         profile: ExecutionProfile::default(),
-        weights: apply(&mask, base.clone()).unwrap().digest(),
+        weights: apply(mask, base.clone()).unwrap().digest(),
         report: None,
         figures: Figures::default(),
         parent: None,
         prior: None,
         software: "test".to_owned(),
         created_at: Timestamp::from_micros(0),
-    };
-    let bytes = encode(&header, &mask, base).unwrap();
-    (header, bytes)
+    }
 }

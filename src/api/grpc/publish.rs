@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use super::messages::Brought;
+use crate::api::blocking::blocking;
 use crate::api::error::ApiError;
 use crate::api::state::App;
 use crate::base::import;
@@ -192,12 +193,6 @@ async fn checked(
     let base = app.blobs.get(&job.base.file).await?;
     let yields = blocking(move || yields_its_weights(&base, &artefact)).await?;
     Ok(yields.map(|()| Some(mask)))
-}
-
-/// Runs what takes long and waits for nothing, so that it holds up nobody else's requests.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// Whether the artefact over the base's file yields the weights that its

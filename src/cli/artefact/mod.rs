@@ -215,10 +215,7 @@ impl Needs {
 
 fn read(path: &Path) -> Result<Artefact, ArtefactCommandError> {
     let bytes = read_at_most(path, LONGEST).map_err(at(path))?;
-    decode(&bytes, Limits::default()).map_err(|source| ArtefactCommandError::Mask {
-        path: path.to_owned(),
-        source,
-    })
+    decode(&bytes, Limits::default()).map_err(of(path))
 }
 
 /// Reads a file, but never more than `limit` bytes: whatever it claims to be, it comes from elsewhere.
@@ -239,16 +236,20 @@ fn at(path: &Path) -> impl FnOnce(std::io::Error) -> ArtefactCommandError + use<
     move |source| ArtefactCommandError::Io { path, source }
 }
 
-/// The mask of the artefact `path`, and the artefact.
-fn mask_of(path: &Path, base: &Weights) -> Result<(Artefact, Mask), ArtefactCommandError> {
-    let artefact = read(path)?;
-    let mask = artefact.mask(base).map_err(of(path))?;
-    Ok((artefact, mask))
-}
-
-/// The weights of `base`, read as the architecture that the artefact `path` names.
-fn base_for(path: &Path, base: &Path) -> Result<Weights, ArtefactCommandError> {
-    Ok(import(read(path)?.architecture, base)?)
+/// The artefacts `files`, at least one, with their masks, and the base of all.
+fn opened(files: &[PathBuf], base: &Path) -> Result<(Weights, Vec<(Artefact, Mask)>), ArtefactCommandError> {
+    let artefacts = files
+        .iter()
+        .map(|path| read(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    let base = import(artefacts[0].architecture, base)?;
+    let with_mask = |(artefact, path): (Artefact, &PathBuf)| {
+        let mask = artefact.mask(&base).map_err(of(path))?;
+        Ok((artefact, mask))
+    };
+    let masks = artefacts.into_iter().zip(files).map(with_mask);
+    let masks = masks.collect::<Result<_, ArtefactCommandError>>()?;
+    Ok((base, masks))
 }
 
 fn of(path: &Path) -> impl FnOnce(MaskError) -> ArtefactCommandError + use<> {

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::{ArtefactCommandError, LONGEST, at, base_for, mask_of, of, printer, read_at_most, write};
+use super::{ArtefactCommandError, LONGEST, at, of, opened, printer, read_at_most, write};
 use crate::base::Weights;
 use crate::domain::Digest;
-use crate::mask::{Coding, Header, Level, Limits, Mask, Prior, encode_with};
+use crate::mask::{Coding, Header, Level, Limits, Mask, Prior, decode, encode_with};
 
 /// How much work goes into small size.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -58,8 +58,8 @@ pub(super) struct PriorArgs {
 
 /// Runs `recode`.
 pub(super) fn recode(args: &RecodeArgs) -> Result<(), ArtefactCommandError> {
-    let base = base_for(&args.file, &args.base)?;
-    let (artefact, mask) = mask_of(&args.file, &base)?;
+    let (base, read) = opened(std::slice::from_ref(&args.file), &args.base)?;
+    let (artefact, mask) = &read[0];
     let parent = match &args.parent {
         Some(path) => Some(parent(path, &base)?),
         None => None,
@@ -79,7 +79,7 @@ pub(super) fn recode(args: &RecodeArgs) -> Result<(), ArtefactCommandError> {
         parent: parent.as_ref().map(|(_, mask)| mask),
         prior: prior.as_ref(),
     };
-    let bytes = encode_with(&header, &mask, &base, &coding).map_err(of(&args.file))?;
+    let bytes = encode_with(&header, mask, &base, &coding).map_err(of(&args.file))?;
     write(&args.out, &bytes)?;
     printer::line(&format!(
         "{}: {} bytes, before {}; the same mask, the same weights {}",
@@ -93,10 +93,9 @@ pub(super) fn recode(args: &RecodeArgs) -> Result<(), ArtefactCommandError> {
 
 /// Runs `prior`.
 pub(super) fn prior(args: &PriorArgs) -> Result<(), ArtefactCommandError> {
-    let base = base_for(&args.files[0], &args.base)?;
-    let masks = args.files.iter().map(|path| Ok(mask_of(path, &base)?.1));
-    let masks = masks.collect::<Result<Vec<_>, ArtefactCommandError>>()?;
-    let prior = Prior::learn(&base, &masks.iter().collect::<Vec<_>>());
+    let (base, read) = opened(&args.files, &args.base)?;
+    let masks: Vec<_> = read.iter().map(|(_, mask)| mask).collect();
+    let prior = Prior::learn(&base, &masks);
     let bytes = prior.encode().map_err(of(&args.out))?;
     write(&args.out, &bytes)?;
     printer::line(&format!(
@@ -112,7 +111,8 @@ pub(super) fn prior(args: &PriorArgs) -> Result<(), ArtefactCommandError> {
 /// The digest of the artefact `path`, and its mask.
 pub(super) fn parent(path: &Path, base: &Weights) -> Result<(Digest, Mask), ArtefactCommandError> {
     let bytes = read_at_most(path, LONGEST).map_err(at(path))?;
-    Ok((Digest::of(&bytes), mask_of(path, base)?.1))
+    let artefact = decode(&bytes, Limits::default()).map_err(of(path))?;
+    Ok((Digest::of(&bytes), artefact.mask(base).map_err(of(path))?))
 }
 
 /// The prior in the file `path`.

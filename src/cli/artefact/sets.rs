@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{ArtefactCommandError, base_for, mask_of, of, printer, write};
+use super::{ArtefactCommandError, of, opened, printer, write};
 use crate::domain::Digest;
 use crate::mask::algebra::{self, Agreement};
 use crate::mask::{self, Figures, Header};
@@ -69,10 +69,8 @@ pub(super) struct MergeArgs {
 
 /// Runs `diff`.
 pub(super) fn diff(args: &DiffArgs) -> Result<(), ArtefactCommandError> {
-    let base = base_for(&args.first, &args.base)?;
-    let (_, first) = mask_of(&args.first, &base)?;
-    let (_, second) = mask_of(&args.second, &base)?;
-    let by_tensor = algebra::agreement(&first, &second);
+    let (base, read) = opened(&[args.first.clone(), args.second.clone()], &args.base)?;
+    let by_tensor = algebra::agreement(&read[0].1, &read[1].1);
     let total = algebra::total(by_tensor.values().copied());
     let name = |index: &usize| base.architecture.tensors[*index].name.clone();
     if args.json {
@@ -111,12 +109,9 @@ pub(super) fn diff(args: &DiffArgs) -> Result<(), ArtefactCommandError> {
 
 /// Runs `stats`.
 pub(super) fn stats(args: &StatsArgs) -> Result<(), ArtefactCommandError> {
-    let base = base_for(&args.files[0], &args.base)?;
-    let masks = args
-        .files
-        .iter()
-        .map(|path| Ok((path.display().to_string(), mask_of(path, &base)?.1)))
-        .collect::<Result<Vec<_>, ArtefactCommandError>>()?;
+    let (_, read) = opened(&args.files, &args.base)?;
+    let names = args.files.iter().map(|path| path.display().to_string());
+    let masks: Vec<_> = names.zip(read.iter().map(|(_, mask)| mask)).collect();
     let mut pairs = Vec::new();
     for (at, (first_name, first)) in masks.iter().enumerate() {
         for (second_name, second) in &masks[at + 1..] {
@@ -145,9 +140,8 @@ pub(super) fn stats(args: &StatsArgs) -> Result<(), ArtefactCommandError> {
 
 /// Runs `merge`.
 pub(super) fn merge(args: &MergeArgs) -> Result<(), ArtefactCommandError> {
-    let base = base_for(&args.files[0], &args.base)?;
-    let read = args.files.iter().map(|path| mask_of(path, &base));
-    let (artefacts, masks): (Vec<_>, Vec<_>) = read.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let (base, read) = opened(&args.files, &args.base)?;
+    let (artefacts, masks): (Vec<_>, Vec<_>) = read.into_iter().unzip();
     let votes = match args.rule {
         Rule::Union => 1,
         Rule::Intersection => masks.len(),

@@ -12,7 +12,7 @@ const WIDTH: usize = 32;
 /// of the number before, then the bits below the leading one.
 pub(super) struct Numbers {
     lengths: Vec<Counter>,
-    bits: Vec<Counter>,
+    second: Vec<Counter>,
     before: usize,
 }
 
@@ -21,7 +21,7 @@ impl Numbers {
         let even = |size| vec![Counter::new(ONE / 2, 0); size];
         Self {
             lengths: even((WIDTH + 1) * (WIDTH + 1)),
-            bits: even((WIDTH + 1) * 2),
+            second: even(WIDTH + 1),
             before: 0,
         }
     }
@@ -44,13 +44,16 @@ impl Numbers {
         self.before = length;
         let mut value = u32::from(length > 0);
         for place in (0..length.saturating_sub(1)).rev() {
-            let leading = place + 2 == length;
-            let counter = &mut self.bits[length * 2 + usize::from(leading)];
-            let probability = if leading { counter.probability() } else { ONE / 2 };
-            let bit = coder.code(number >> place & 1 == 1, probability);
-            if leading {
+            let bit = number >> place & 1 == 1;
+            // Only the bit after the leading one is worth learning.
+            let bit = if place + 2 == length {
+                let counter = &mut self.second[length];
+                let bit = coder.code(bit, counter.probability());
                 counter.update::<30>(bit);
-            }
+                bit
+            } else {
+                coder.code(bit, ONE / 2)
+            };
             value = value << 1 | u32::from(bit);
         }
         if value > most { Err(Damaged) } else { Ok(value) }

@@ -164,9 +164,9 @@ impl Payload {
             .map(|[kept_before, dropped_before]| (kept_before + dropped_before) as usize)
     }
 
-    /// Which of both levels wrote it.
-    pub(in crate::mask) fn level(&self) -> Level {
-        if self.best { Level::Best } else { Level::Fast }
+    /// Whether level `best` wrote it, rather than `fast`.
+    pub(in crate::mask) fn is_best(&self) -> bool {
+        self.best
     }
 
     /// How steeply the odds of a drop rise with a weight's lift, in nats an octave.
@@ -205,7 +205,7 @@ impl Payload {
                 models.code(&mut reader, plane, self.tilt, self.dropped[*tensor], &mut bits)?;
                 bits
             };
-            // Both numbers are redundant only where bits are stored; asking is cheap everywhere.
+            // The walk has counted already; stored bits have not been counted, and asking is cheap.
             if dropped(&plane, &bits) == self.dropped[*tensor] {
                 Ok((*tensor, bits))
             } else {

@@ -38,13 +38,17 @@ pub(super) fn patches(
     files: &Files,
     limits: &mut Limits,
 ) -> Result<Vec<Patch>, OnnxError> {
-    let before = digests(base);
-    let after = digests(masked);
+    let lengths = |weights: &Weights| weights.values.iter().map(Vec::len).collect::<Vec<_>>();
+    let (lengths, masked_lengths) = (lengths(base), lengths(masked));
+    if base.architecture != masked.architecture || lengths != masked_lengths {
+        return Err(OnnxError::Mismatch);
+    }
+    let before = base.digests();
+    let after = masked.digests();
     let mut by_digest = HashMap::<Digest, Vec<usize>>::new();
     for (tensor, digest) in before.iter().enumerate() {
         by_digest.entry(*digest).or_default().push(tensor);
     }
-    let lengths: Vec<usize> = base.values.iter().map(Vec::len).collect();
     let candidates = (model.initialisers.par_iter())
         .map(|tensor| {
             let digest = digest_of(tensor, &lengths, file, files)?;
@@ -143,20 +147,6 @@ fn named(tensor: Option<usize>, base: &Weights) -> String {
         Some(tensor) => format!("`{}`", base.architecture.tensors[tensor].name),
         None => "something that is no part of the base".to_owned(),
     }
-}
-
-fn digests(weights: &Weights) -> Vec<Digest> {
-    (weights.values.par_iter())
-        .map(|values| {
-            let mut digester = Digester::default();
-            // In pieces: a whole tensor as bytes would be a copy of it.
-            for piece in values.chunks(1024) {
-                let bytes: Vec<u8> = piece.iter().flat_map(|value| value.to_le_bytes()).collect();
-                digester.update(&bytes);
-            }
-            digester.finish()
-        })
-        .collect()
 }
 
 /// The digest of an initialiser's elements, if it is as long as a tensor of the base.

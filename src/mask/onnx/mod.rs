@@ -27,6 +27,7 @@ use std::path::Path;
 pub use error::OnnxError;
 
 use external::Files;
+use find::patches;
 use model::Model;
 
 use super::Limits;
@@ -68,21 +69,6 @@ pub fn patch_onnx(
     let patches = patches(base, masked, model, &read, &files, &mut limits)?;
     patch::overwrite(&patches, masked, model, &mut files);
     Ok(())
-}
-
-fn patches(
-    base: &Weights,
-    masked: &Weights,
-    file: &[u8],
-    model: &Model,
-    files: &Files,
-    limits: &mut Limits,
-) -> Result<Vec<find::Patch>, OnnxError> {
-    let lengths = |weights: &Weights| weights.values.iter().map(Vec::len).collect::<Vec<_>>();
-    if base.architecture != masked.architecture || lengths(base) != lengths(masked) {
-        return Err(OnnxError::Mismatch);
-    }
-    find::patches(base, masked, file, model, files, limits)
 }
 
 /// Takes memory from the budget.

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::super::*;
+use super::header_of;
 use crate::base::{Role, TensorSpec, Weights, architecture};
-use crate::domain::{Digest, MaskVersion, Timestamp};
+use crate::domain::Digest;
 
 /// A number that depends on what it is for alone.
 fn mixed(seed: u64, at: usize) -> u64 {
@@ -69,29 +70,9 @@ fn mask_of(base: &Weights, share: f64, seed: u64) -> Mask {
     mask
 }
 
-fn header_of(base: &Weights) -> Header {
-    Header {
-        base: base.digest(),
-        preprocessing: Digest::of(b"preprocessing"),
-        site: "osaka".parse().unwrap(),
-        version: MaskVersion(1),
-        snapshot: Digest::of(b"snapshot"),
-        recipe: Digest::of(b"recipe"),
-        job: None,
-        profile: ExecutionProfile::default(),
-        weights: Digest::of(b"judged by nobody here"),
-        report: None,
-        figures: Figures::default(),
-        parent: None,
-        prior: None,
-        software: "test".to_owned(),
-        created_at: Timestamp::from_micros(0),
-    }
-}
-
 /// Writes `mask` and reads it; the size of its coded bits.
 fn survives(mask: &Mask, base: &Weights, coding: &Coding) -> Result<usize, String> {
-    let mut header = header_of(base);
+    let mut header = header_of(mask, base);
     header.parent = coding.parent.map(|_| Digest::of(b"parent"));
     header.prior = coding.prior.map(Prior::digest);
     let file = encode_with(&header, mask, base, coding).map_err(|error| error.to_string())?;

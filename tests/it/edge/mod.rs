@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use katagami::base::{Weights, architecture, import};
 use katagami::domain::{Digest, MaskVersion};
-use katagami::mask::{ExecutionProfile, Figures, Header, Mask, apply, encode};
+use katagami::mask::{Header, Mask, encode};
 
-use crate::support::{self, Answer};
+use crate::support::{self, Answer, header_of};
 use server::{Server, World};
 
 /// A mask over `base` for site `osaka`, other bits for each version.
@@ -29,21 +29,10 @@ fn mask_of(site: &str, base: &Weights, preprocessing: Digest, version: u32) -> V
         .step_by(40_000)
         .for_each(|index| bits.set(index, false));
     let header = Header {
-        base: base.digest(),
         preprocessing,
         site: site.parse().unwrap(),
         version: MaskVersion(version),
-        snapshot: Digest::of(b"snapshot"),
-        recipe: Digest::of(b"recipe"),
-        job: None,
-        profile: ExecutionProfile::default(),
-        weights: apply(&mask, base.clone()).unwrap().digest(),
-        report: None,
-        figures: Figures::default(),
-        parent: None,
-        prior: None,
-        software: "test".to_owned(),
-        created_at: katagami::domain::Timestamp::from_micros(0),
+        ..header_of(&mask, base)
     };
     encode(&header, &mask, base).unwrap()
 }

@@ -4,14 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use katagami::base::Weights;
-use katagami::domain::{Digest, MaskVersion, Timestamp};
+use katagami::domain::Digest;
 use katagami::mask::{
-    Artefact, Bits, Coding, ExecutionProfile, Figures, Header, Level, Limits, Mask, Prior, apply,
-    apply_artefact_with, decode, encode_with,
+    Artefact, Bits, Coding, Level, Limits, Mask, Prior, apply_artefact_with, decode, encode_with,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::support::generated_base;
+use crate::support::{generated_base, header_of};
 
 /// All vectors, and the digest of the base that they are for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -290,26 +289,6 @@ fn moved(mut mask: Mask, base: &Weights) -> Mask {
     }
     mask.settle(base);
     mask
-}
-
-fn header_of(mask: &Mask, base: &Weights) -> Header {
-    Header {
-        base: base.digest(),
-        preprocessing: Digest::of(b"preprocessing"),
-        site: "osaka".parse().unwrap(),
-        version: MaskVersion(1),
-        snapshot: Digest::of(b"snapshot"),
-        recipe: Digest::of(b"recipe"),
-        job: None,
-        profile: ExecutionProfile::default(),
-        weights: apply(mask, base.clone()).unwrap().digest(),
-        report: None,
-        figures: Figures::default(),
-        parent: None,
-        prior: None,
-        software: "test".to_owned(),
-        created_at: Timestamp::from_micros(0),
-    }
 }
 
 /// A vector to be written: name, mask, parent, prior, level.

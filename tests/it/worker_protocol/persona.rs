@@ -3,8 +3,8 @@
 use katagami::base::Weights;
 use katagami::domain::gate::GateSettings;
 use katagami::domain::report::{ImageCounts, Kpi, Report, TrainingFigures};
-use katagami::domain::{Digest, MaskVersion, Timestamp};
-use katagami::mask::{ExecutionProfile, Figures, Header, Mask, apply, encode};
+use katagami::domain::{Digest, MaskVersion};
+use katagami::mask::{Header, Mask, encode};
 use katagami::wire::grpc::v1 as proto;
 use katagami::wire::grpc::v1::abandon_request::Reason;
 use katagami::wire::grpc::v1::workers_client::WorkersClient;
@@ -14,7 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
 use crate::server::{Answer, Person, Server, picture};
-use crate::support::generated_base;
+use crate::support::{generated_base, header_of};
 
 /// A worker with its token.
 pub struct Worker {
@@ -230,21 +230,13 @@ pub fn result(assignment: &proto::Assignment, change: impl FnOnce(&mut Header)) 
     let manifest: katagami::base::Manifest =
         serde_json::from_str(&assignment.base.as_ref().unwrap().manifest).unwrap();
     let mut header = Header {
-        base: base.digest(),
         preprocessing: manifest.preprocessing.digest(),
         site: assignment.site.parse().unwrap(),
         version: MaskVersion(assignment.mask_version),
         snapshot: digest(&assignment.snapshot.as_ref().unwrap().digest),
-        recipe: Digest::of(b"recipe"),
         job: Some(assignment.attempt.split_once('.').unwrap().0.parse().unwrap()),
-        profile: ExecutionProfile::default(),
-        weights: apply(&mask, base.clone()).unwrap().digest(),
         report: Some(Digest::of(&report)),
-        figures: Figures::default(),
-        parent: None,
-        prior: None,
-        software: "test".to_owned(),
-        created_at: Timestamp::from_micros(0),
+        ..header_of(&mask, &base)
     };
     change(&mut header);
     JobResult {

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Runs benchmarks by name. NAME=codec (all if none is named), SEED=n: what is
-# trained and drawn. Each result is a line `figure: NAME = NUMBER UNIT`, those of
+# Runs benchmarks by name. NAME="codec quality train" (codec if none is named),
+# SEED=n: what is trained and drawn. DATA=DIR: also this folder of classes, for quality. Each result is a line `figure: NAME = NUMBER UNIT`, those of
 # others in the same run.
 # LIST=file measures the masks of a list of one's own (see benches/codec/main.rs)
 # instead of training any, and needs nothing built.
 source "$(dirname "$0")/lib.sh"
+bin=${CARGO_TARGET_DIR:-$here/../target}/release
 seed=${SEED:-1}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -22,9 +23,68 @@ codec() {
     cargo bench --locked --no-default-features --bench codec -- "$list" "$seed"
 }
 
+# The default base, imported once: sets $base to its file.
+imported_base() {
+    local data digest
+    data=$("$here/data.sh")
+    export KATAGAMI_BASES=$cache/bench-bases
+    "$bin/katagami" base import --arch efficientnet_lite0 --weights "$data/efficientnet-lite0.pth" --size 96 >&2
+    digest=$("$bin/katagami" base list --json | python3 -c '
+import json, sys
+print(next(base["digest"] for base in json.load(sys.stdin) if base["architecture"] == "efficientnet_lite0"))')
+    base=$KATAGAMI_BASES/$digest/model.safetensors
+}
+
+# The solar cells of the demo as a folder of classes, as links: `elpv KIND...` prints it.
+elpv() {
+    local data folder file defect kind class
+    data=$("$here/data.sh")
+    folder=$cache/bench-sets/$1
+    if [ ! -e "$folder/.complete" ]; then
+        mkdir -p "$folder"/{functional,defective}
+        while read -r file defect kind; do
+            case $1 in *-poly) [ "$kind" = poly ] || continue ;; *-mono) [ "$kind" = mono ] || continue ;; esac
+            class=functional
+            if awk "BEGIN { exit !($defect >= 0.5) }"; then class=defective; fi
+            ln -sf "$data/elpv/$file" "$folder/$class/"
+        done <"$data/elpv/labels.csv"
+        touch "$folder/.complete"
+    fi
+    echo "$folder"
+}
+
+# Whether masks are worth pulling: by labels that no training saw. SETS (default
+# "elpv textures"; also elpv-poly, elpv-mono), DATA, SEEDS, RIVALS, CURVE=1, RECIPE=FILE.
+# Five minutes a training on two idle cores; what was trained is kept.
+quality() {
+    local set sets=() base
+    imported_base
+    for set in ${SETS-elpv textures}; do
+        case $set in
+            elpv*) sets+=("$set=$(elpv "$set")") ;;
+            *) sets+=("$set") ;;
+        esac
+    done
+    if [ -n "${DATA:-}" ]; then
+        sets+=("$(basename "$DATA")=$(realpath "$DATA")")
+    fi
+    (cd "$here/.." && cargo bench --locked --no-default-features --bench quality -- \
+        "$(realpath "$bin")" "$base" "$cache/quality" "${sets[@]}")
+}
+
+# Our trainer beside the same training in plain PyTorch (5 GB, once): losses, speed,
+# memory, k-NN of SEEDS (default 3) trainings on each side. Half an hour.
+train() {
+    local base python
+    python=$("$here/reference.sh")
+    imported_base
+    "$python" "$here/../benches/train/compare.py" "$(realpath "$bin/katagami-worker")" "$base" \
+        "$here/../recipes" "$(elpv elpv-poly)" "${SEEDS:-3}"
+}
+
 for name in ${NAME:-codec}; do
     case $name in
-        codec) "$name" ;;
-        *) die "there is no benchmark \`$name\`; there is: codec" ;;
+        codec | quality | train) "$name" ;;
+        *) die "there is no benchmark \`$name\`; there are: codec, quality, train" ;;
     esac
 done

@@ -188,10 +188,55 @@ pub struct TrainingFigures {
     pub flips: u64,
     /// Bits that differ from the parent mask, if the job started from one.
     pub flips_against_parent: Option<u64>,
+    /// BatchNorm statistics that are not as the training began with them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub moved_statistics: u64,
+    /// The moments that the best was chosen from, where the recipe looks for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moments: Vec<MomentFigures>,
     /// Wall time.
     pub seconds: f64,
     /// Images trained on in a second.
     pub images_per_second: f64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl TrainingFigures {
+    /// Whether the best that was found is what the training began with.
+    pub fn is_unchanged(&self) -> bool {
+        (self.flips == 0 || self.flips_against_parent == Some(0)) && self.moved_statistics == 0
+    }
+
+    /// The moment that was kept: that of the greatest worth above nothing.
+    pub fn kept_moment(&self) -> Option<&MomentFigures> {
+        let worth = |moment: &MomentFigures| moment.worth.unwrap_or(f64::NEG_INFINITY);
+        // Of equals the first was kept.
+        let best = self
+            .moments
+            .iter()
+            .rev()
+            .max_by(|a, b| worth(a).total_cmp(&worth(b)));
+        best.filter(|moment| worth(moment) > 0.0)
+    }
+}
+
+/// A moment of a training that might have been kept, by signals of images held out of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MomentFigures {
+    /// Steps done.
+    pub step: u64,
+    /// Weights dropped then.
+    pub dropped: u64,
+    /// What instance retrieval had gained on the beginning, as a share of images.
+    pub retrieval: f64,
+    /// Effective rank over that of the beginning.
+    pub rank: f64,
+    /// What decides; absent where a signal had lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worth: Option<f64>,
 }
 
 /// Which images the training used.
@@ -270,7 +315,7 @@ impl Report {
         // A validation set that cannot answer the KPI is no licence to ask the weaker signals.
         let signals = label_free.clone().filter(|_| validation.is_none());
         let evidence = Evidence {
-            unchanged: training.flips == 0,
+            unchanged: training.is_unchanged(),
             labelled,
             label_free: signals,
         };

@@ -65,6 +65,11 @@ impl Head {
         self.parameters.iter().map(leaf).collect()
     }
 
+    /// The parameters with their shapes, in order.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = (&[usize], &[f32])> {
+        (self.parameters.iter()).map(|parameter| (parameter.shape.as_slice(), parameter.values.as_slice()))
+    }
+
     /// All numbers of the state, as [`Head::planes_mut`] takes them back.
     pub(super) fn planes(&self) -> impl Iterator<Item = &[f32]> {
         (self.parameters.iter()).flat_map(|parameter| [parameter.values.as_slice(), &parameter.velocity])

@@ -3,11 +3,28 @@
 //! schedule, checkpoints and chance are the same for both.
 
 use std::collections::BTreeMap;
+use std::f64::consts::PI;
 
 use super::TrainError;
 use super::recipe::Recipe;
 use super::session::Start;
 use crate::base::Weights;
+
+/// Where in its course a learner is: steps of its own, those of the warm-up not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct At {
+    /// Steps that it has done.
+    pub step: u32,
+    /// Steps in all.
+    pub steps: u32,
+}
+
+impl At {
+    /// The schedule's factor of a rate, a cosine: 1 in the beginning, 0 in the end.
+    pub fn fall(self) -> f64 {
+        0.5 * (1.0 + (PI * f64::from(self.step) / f64::from(self.steps)).cos())
+    }
+}
 
 /// What a training moves, in plain Rust: libtorch only gives the gradients.
 pub trait Learner: Sized {
@@ -23,17 +40,22 @@ pub trait Learner: Sized {
     /// The same numbers, to be overwritten.
     fn planes_mut(&mut self) -> impl Iterator<Item = &mut [f32]>;
 
+    /// Those of the numbers that the product depends on.
+    fn essence(&self) -> impl Iterator<Item = &[f32]>;
+
+    /// The same numbers, to be overwritten.
+    fn essence_mut(&mut self) -> impl Iterator<Item = &mut [f32]>;
+
     /// The weights that the network has now, of each tensor that is moved, by its canonical index.
     fn weights(&self, base: &Weights) -> Result<Vec<(usize, Vec<f32>)>, TrainError>;
 
-    /// One step down the `gradients`, which are those of [`Learner::weights`]
-    /// in their order. `fall` is the schedule's factor of the rate: 1 after the warm-up, 0 in the end.
+    /// One step down the `gradients`, which are those of [`Learner::weights`] in their order.
     fn descend(
         &mut self,
         base: &Weights,
         gradients: &[Vec<f32>],
         recipe: &Recipe,
-        fall: f64,
+        at: At,
     ) -> Result<(), TrainError>;
 
     /// Weights dropped now; `None` where none ever is.

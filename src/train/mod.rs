@@ -22,10 +22,12 @@ pub mod random;
 pub mod recipe;
 pub mod scores;
 mod sealed;
+pub mod selection;
 pub mod session;
 pub mod sinkhorn;
 mod step;
 mod swav;
+pub mod trace;
 pub mod tuned;
 
 pub use embed::Embedder;

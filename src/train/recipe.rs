@@ -26,6 +26,21 @@ pub struct Recipe {
     pub swav: SwavRule,
     /// The crops.
     pub augment: AugmentRule,
+    /// Which moment of the training is kept. Default: the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<SelectionRule>,
+}
+
+/// How the best moment of a training is found, by signals without labels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SelectionRule {
+    /// The share of the images that trains nothing and tells how good a moment
+    /// is, above 0 and at most a half. Where that would be fewer than 20 images,
+    /// all train and the last moment is kept.
+    pub held_out: f64,
+    /// Steps after the warm-up from one moment to the next.
+    pub every: u32,
 }
 
 /// What learns beside the head.
@@ -67,6 +82,9 @@ pub struct Schedule {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct MaskRule {
+    /// How gradients move scores. Default momentum.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rule: ScoreRule,
     /// Learning rate of the scores after the warm-up; falls as a cosine to 0.
     pub rate: f64,
     /// Momentum of the scores.
@@ -75,11 +93,56 @@ pub struct MaskRule {
     /// weights whose gradient keeps its sign over many batches fall. Without
     /// it nearly all flips go into the first layers.
     pub normalise: bool,
+    /// How strongly each score is drawn back to where it began, as a share of
+    /// its distance added to its gradient. Default 0: the paper has no weight decay.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pull: f64,
+    /// How flips are chosen, with rule `evidence`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<EvidenceRule>,
     /// How many of the first convolutions (depthwise ones not counted) are never masked.
     pub skip_first: usize,
     /// What BatchNorm's statistics do while the mask learns. Default frozen.
     #[serde(default, skip_serializing_if = "is_default")]
     pub norms: Norms,
+}
+
+/// How gradients move scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScoreRule {
+    /// Gradient descent with momentum, as in the paper; with `normalise`, on each tensor's own scale.
+    #[default]
+    Momentum,
+    /// A few flips at a time, each once the gradients of many batches agree on
+    /// it: `[mask.evidence]`. Neither rate nor momentum is read.
+    Evidence,
+}
+
+/// How flips are chosen by evidence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct EvidenceRule {
+    /// Steps whose gradients are weighed together before flips are chosen; at least 3.
+    pub window: u32,
+    /// The least t-statistic of a flip: mean of its gradient over the standard error.
+    pub confidence: f64,
+    /// What a bit of the artefact costs, in nats of the loss: a flip must bring more.
+    pub price: f64,
+    /// Most flips a window.
+    pub most: usize,
+    /// Which flips come first.
+    pub order: Order,
+}
+
+/// Which of the flips that have shown their evidence come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Those that lower the loss most, less what their bits cost.
+    Benefit,
+    /// Those whose gradient is surest of its sign.
+    Confidence,
 }
 
 /// What BatchNorm's statistics do while the mask learns. Its factor and
@@ -94,6 +157,8 @@ pub enum Norms {
     /// them (momentum .1), as in the authors' code. They are then part of the
     /// artefact. On small sets with small crops the drift hurts.
     Moving,
+    /// As `moving` on the large crops; the small ones use the running statistics and move nothing.
+    MovingLarge,
 }
 
 /// The projection head: linear, BatchNorm, ReLU, linear, then the prototypes.
@@ -269,6 +334,16 @@ impl Recipe {
                 "mode = \"finetune\" and [finetune] belong together",
             ),
             (
+                self.mask.evidence.is_some() == (self.mask.rule == ScoreRule::Evidence),
+                "mask.rule = \"evidence\" and [mask.evidence] belong together",
+            ),
+            (
+                (self.mask.evidence.as_ref()).is_none_or(|rule| {
+                    rule.window >= 3 && rule.most > 0 && rule.confidence >= 0.0 && rule.price >= 0.0
+                }),
+                "mask.evidence needs a window of 3 steps or more, one flip or more, and nothing below 0",
+            ),
+            (
                 self.schedule.steps > self.schedule.warm_up,
                 "schedule.steps must be more than schedule.warm-up",
             ),
@@ -284,6 +359,11 @@ impl Recipe {
             (
                 scales,
                 "the scale of a crop must be two shares of the area, the lesser one first",
+            ),
+            (
+                (self.selection.as_ref())
+                    .is_none_or(|rule| rule.held_out > 0.0 && rule.held_out <= 0.5 && rule.every > 0),
+                "selection.held-out is a share of at most .5, and every some steps",
             ),
             (self.head.prototypes > 1, "head.prototypes must be at least 2"),
             (
@@ -417,7 +497,18 @@ mod tests {
     #[test]
     fn a_field_at_its_default_is_no_part_of_the_digest() {
         let json = serde_json::to_string(&Recipe::factory()).unwrap();
-        for field in ["mode", "finetune", "norms", "queue", "hue", "flips"] {
+        for field in [
+            "mode",
+            "finetune",
+            "rule",
+            "pull",
+            "evidence",
+            "norms",
+            "queue",
+            "hue",
+            "flips",
+            "selection",
+        ] {
             assert!(!json.contains(field), "{json}");
         }
     }

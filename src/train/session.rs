@@ -13,6 +13,7 @@ use super::checkpoint::{self, Identity};
 use super::final_scores::FinalScores;
 use super::learner::Learner;
 use super::recipe::Recipe;
+use super::selection::{self, Moment};
 use super::step::Session;
 use super::{TrainError, panic_text, random};
 use crate::base::{Preprocessing, Weights};
@@ -88,6 +89,9 @@ pub struct Outcome<P> {
     pub learned: P,
     /// The loss of each step done, warm-up counted.
     pub losses: Vec<f64>,
+    /// The moments that were looked at, where the recipe looks for the best; empty
+    /// where it does not, or has too few images for it.
+    pub moments: Vec<Moment>,
     /// Seconds spent on steps, those before a resumption counted.
     pub seconds: f64,
     /// Whether an order ended it before its last step.
@@ -121,14 +125,15 @@ fn carried_out<L: Learner>(
         images, recipe, seed, ..
     } = *training;
     let (steps, batch) = (recipe.schedule.steps, recipe.schedule.batch);
-    if images.len() < batch {
+    let (trains, held) = selection::split(recipe.selection.as_ref(), images.len());
+    if trains.len() < batch {
         return Err(TrainError::TooFewImages {
             given: images.len(),
             needed: batch,
         });
     }
     let identity = identity(training);
-    let mut session = Session::<L>::new(training)?;
+    let mut session = Session::<L>::new(training, &held)?;
     if let Some(resume) = resume {
         session.restore(checkpoint::decode(resume, &identity, steps, session.numbers())?)?;
     }
@@ -139,7 +144,8 @@ fn carried_out<L: Learner>(
         let first = session.step();
         scope.spawn(move || {
             for step in first..steps {
-                let batch = random::batch(seed, step, images.len(), batch);
+                let drawn = random::batch(seed, step, trains.len(), batch);
+                let batch: Vec<usize> = drawn.iter().map(|image| trains[*image]).collect();
                 let crops = multi_crop(
                     images,
                     &batch,
@@ -158,6 +164,7 @@ fn carried_out<L: Learner>(
         // Ends when the thread that draws has no more steps; or it panicked, which the scope passes on.
         for crops in crops {
             let loss = session.advance(&crops)?;
+            session.consider()?;
             let step = session.step();
             let order = told(Event::Step(Progress {
                 step,

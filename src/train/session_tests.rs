@@ -212,6 +212,67 @@ fn a_successor_begins_with_its_parents_mask_and_statistics() {
     assert!(anew.to_string().contains("another start"), "{anew}");
 }
 
+#[test]
+fn the_best_moment_by_images_held_out_is_kept_whether_interrupted_or_not() {
+    let selection = "selection = { held-out = 0.33, every = 1 }";
+    let mut bench = Bench::new(&format!("{selection}{QUICK}"));
+    let pixel = |n: u32, x: u32, y: u32| ((x * (n % 7 + 1) + y * (n % 5 + 1) + n) * 8 % 256) as u8;
+    let image = |n| RgbImage::from_fn(40, 40, |x, y| image::Rgb([pixel(n, x, y); 3]));
+    bench.images = (0..60).map(image).collect();
+    bench.preprocessing.size = 32;
+    let training = bench.training();
+    let whole = in_one_go(&training);
+    let steps: Vec<u32> = whole.moments.iter().map(|moment| moment.step).collect();
+    assert_eq!(
+        steps,
+        [2, 3, 4, 5],
+        "one moment after each step behind the warm-up"
+    );
+    let worth = |moment: &Moment| moment.worth.unwrap_or(0.0);
+    let best = whole.moments.iter().map(worth).fold(0.0, f32::max);
+    let kept = whole
+        .moments
+        .iter()
+        .find(|moment| worth(moment) == best && best > 0.0);
+    assert_eq!(
+        whole.learned.mask.dropped() as u32,
+        kept.map_or(0, |moment| moment.dropped)
+    );
+    for last in [1, 3, 4] {
+        let (_, checkpoint) = until(&training, None, last, Order::Stop);
+        let told = &mut |_: Event| Order::Continue;
+        let resumed = train::<Scores>(&training, checkpoint.as_deref(), NEVER, told).unwrap();
+        same(&resumed, &whole);
+        assert_eq!(resumed.moments, whole.moments);
+    }
+    // Too few to tell: all train, and the last moment is kept.
+    bench.images.truncate(30);
+    let last = in_one_go(&bench.training());
+    assert!(last.moments.is_empty() && last.learned.mask.dropped() > 0);
+}
+
+#[test]
+fn flips_by_evidence_survive_an_interruption_between_two_decisions() {
+    let evidence = "rule = \"evidence\", evidence = { window = 3, confidence = 1.5, price = 0.001, most = 9, order = \"benefit\" }";
+    let rule = QUICK.replace("skip-first = 8", &format!("skip-first = 8, {evidence}"));
+    let bench = Bench::new(&rule.replace("steps = 5", "steps = 8"));
+    let training = bench.training();
+    let whole = in_one_go(&training);
+    let dropped = whole.learned.mask.dropped();
+    assert!(
+        (1..=18).contains(&dropped),
+        "two windows of at most nine flips: {dropped}"
+    );
+    for last in [3, 6] {
+        let (_, checkpoint) = until(&training, None, last, Order::Stop);
+        let told = &mut |_: Event| Order::Continue;
+        same(
+            &train::<Scores>(&training, checkpoint.as_deref(), NEVER, told).unwrap(),
+            &whole,
+        );
+    }
+}
+
 /// [`QUICK`], but the weights themselves move.
 fn finetuning() -> String {
     let rule = "finetune = { rate = 0.05, momentum = 0.9 }";

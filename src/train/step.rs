@@ -1,6 +1,5 @@
 //! The state of a training between two steps, and one step.
 
-use std::f64::consts::PI;
 use std::time::Instant;
 
 use tch::Tensor;
@@ -11,8 +10,9 @@ use super::backbone::{self, DropConnect, Mode, tensor};
 use super::checkpoint::State;
 use super::embed::values;
 use super::head::Head;
-use super::learner::Learner;
+use super::learner::{At, Learner};
 use super::recipe::{Norms, Recipe};
+use super::selection::{Moment, Selection};
 use super::session::{Outcome, Start, Training};
 use super::swav::{self, Queue, Views};
 use crate::base::{Role, Weights};
@@ -30,13 +30,14 @@ pub(super) struct Session<'a, L> {
     learner: L,
     head: Head,
     queue: Option<Queue>,
+    selection: Option<Selection>,
     losses: Vec<f64>,
     seconds: f64,
 }
 
 impl<'a, L: Learner> Session<'a, L> {
-    /// The state before the first step.
-    pub(super) fn new(training: &Training<'a>) -> Result<Self, TrainError> {
+    /// The state before the first step. The images `held` out tell which moment to keep.
+    pub(super) fn new(training: &Training<'a>, held: &[usize]) -> Result<Self, TrainError> {
         let Training {
             base,
             recipe,
@@ -61,14 +62,14 @@ impl<'a, L: Learner> Session<'a, L> {
         }
         let is_norm = |index: &usize| matches!(specs[*index].role, Role::NormMean | Role::NormVariance);
         let norms = match recipe.mask.norms {
-            Norms::Moving => (0..specs.len()).filter(is_norm).collect(),
+            Norms::Moving | Norms::MovingLarge => (0..specs.len()).filter(is_norm).collect(),
             Norms::Frozen => inherited
                 .into_iter()
                 .flat_map(|norms| norms.keys().copied())
                 .collect(),
         };
         let queue = recipe.swav.queue.as_ref();
-        Ok(Self {
+        let mut session = Self {
             base,
             recipe,
             seed,
@@ -78,9 +79,60 @@ impl<'a, L: Learner> Session<'a, L> {
             learner,
             head: Head::new(&recipe.head, base.architecture.embedding_dim, seed),
             queue: queue.map(|rule| Queue::new(rule, recipe.augment.large.count, recipe.head.output)),
+            selection: None,
             losses: Vec::new(),
             seconds: 0.0,
-        })
+        };
+        let (network, _) = session.network(false)?;
+        session.selection = Selection::new(training, held, &network, session.essence()?)?;
+        Ok(session)
+    }
+
+    /// All that the product depends on.
+    fn essence(&self) -> Result<Vec<f32>, TrainError> {
+        let mut essence: Vec<f32> = self.learner.essence().flatten().copied().collect();
+        for index in &self.norms {
+            essence.extend(values(&self.tensors[*index])?);
+        }
+        Ok(essence)
+    }
+
+    /// Looks at this moment, if it is one to look at, and keeps it if it is the best so far.
+    pub(super) fn consider(&mut self) -> Result<(), TrainError> {
+        let schedule = &self.recipe.schedule;
+        let (step, all) = (self.step(), schedule.steps - schedule.warm_up);
+        let learned = step.saturating_sub(schedule.warm_up);
+        let Some(mut selection) = self.selection.take() else {
+            return Ok(());
+        };
+        if selection.is_due(learned, all) {
+            let (network, _) = self.network(false)?;
+            let dropped = self.learner.dropped().unwrap_or(0);
+            if selection.consider(self.base.architecture, &network, self.device, step, dropped)? {
+                selection.kept = self.essence()?;
+            }
+        }
+        self.selection = Some(selection);
+        Ok(())
+    }
+
+    /// Goes back to the best moment, if one was to be found.
+    fn choose(&mut self) -> Result<Vec<Moment>, TrainError> {
+        let Some(selection) = self.selection.take() else {
+            return Ok(Vec::new());
+        };
+        let mut rest = selection.kept.as_slice();
+        for plane in self.learner.essence_mut() {
+            let (taken, after) = rest.split_at(plane.len());
+            plane.copy_from_slice(taken);
+            rest = after;
+        }
+        for index in &self.norms {
+            let (taken, after) = rest.split_at(self.base.values[*index].len());
+            self.tensors[*index] = tensor(taken, &self.base.architecture.tensors[*index].shape, self.device)?;
+            rest = after;
+        }
+        Ok(selection.moments().collect())
     }
 
     /// Steps done.
@@ -102,7 +154,13 @@ impl<'a, L: Learner> Session<'a, L> {
     /// All numbers that lie in plain memory; the statistics follow them in a state.
     fn planes(&self) -> impl Iterator<Item = &[f32]> {
         let queue = self.queue.iter().flat_map(Queue::planes);
-        self.learner.planes().chain(self.head.planes()).chain(queue)
+        let selection = self.selection.iter();
+        let selection = selection.flat_map(|selection| [selection.kept.as_slice(), &selection.record]);
+        self.learner
+            .planes()
+            .chain(self.head.planes())
+            .chain(queue)
+            .chain(selection)
     }
 
     /// The whole state, for a checkpoint.
@@ -132,11 +190,16 @@ impl<'a, L: Learner> Session<'a, L> {
             Ok::<_, TrainError>(taken)
         };
         let queue = self.queue.iter_mut().flat_map(Queue::planes_mut);
+        let selection = self.selection.iter_mut().flat_map(|selection| {
+            let Selection { kept, record, .. } = selection;
+            [kept.as_mut_slice(), record.as_mut_slice()]
+        });
         for plane in self
             .learner
             .planes_mut()
             .chain(self.head.planes_mut())
             .chain(queue)
+            .chain(selection)
         {
             plane.copy_from_slice(take(plane.len())?);
         }
@@ -153,14 +216,16 @@ impl<'a, L: Learner> Session<'a, L> {
         Ok(())
     }
 
-    /// What the training leaves behind, as it is now.
-    pub(super) fn outcome(self, stopped: bool) -> Result<Outcome<L::Product>, TrainError> {
+    /// What the training leaves behind: the best moment that was found, or else the last.
+    pub(super) fn outcome(mut self, stopped: bool) -> Result<Outcome<L::Product>, TrainError> {
+        let moments = self.choose()?;
         let norms = self.norms.iter();
         let norms = norms.map(|index| Ok((*index, values(&self.tensors[*index])?)));
         let norms = norms.collect::<Result<_, TrainError>>()?;
         Ok(Outcome {
             learned: self.learner.product(self.base, norms),
             losses: self.losses,
+            moments,
             seconds: self.seconds,
             stopped,
         })
@@ -174,10 +239,10 @@ impl<'a, L: Learner> Session<'a, L> {
         let learning_step = step.checked_sub(schedule.warm_up);
         let (tensors, mut leaves) = self.network(learning_step.is_some())?;
         let embeddings = if learning_step.is_some() {
-            self.embed(&tensors, step, crops, self.recipe.mask.norms == Norms::Moving)?
+            self.embed(&tensors, step, crops, self.recipe.mask.norms)?
         } else {
             // The network stays as it began, a parent's mask included.
-            tch::no_grad(|| self.embed(&tensors, step, crops, false))?
+            tch::no_grad(|| self.embed(&tensors, step, crops, Norms::Frozen))?
         };
         let projections = Head::project(&head, &embeddings)?;
         let similarities = Head::similarities(&head, &projections)?;
@@ -188,10 +253,12 @@ impl<'a, L: Learner> Session<'a, L> {
         let gradients = Tensor::f_run_backward(&[&loss], &leaves, false, false)?;
         let gradients = gradients.iter().map(values).collect::<Result<Vec<_>, _>>()?;
         if let Some(learning_step) = learning_step {
-            let steps = schedule.steps - schedule.warm_up;
-            let fall = 0.5 * (1.0 + (PI * f64::from(learning_step) / f64::from(steps)).cos());
+            let at = At {
+                step: learning_step,
+                steps: schedule.steps - schedule.warm_up,
+            };
             let gradients = &gradients[..learned];
-            self.learner.descend(self.base, gradients, self.recipe, fall)?;
+            self.learner.descend(self.base, gradients, self.recipe, at)?;
         }
         self.head.step(
             &gradients[learned..],
@@ -228,7 +295,7 @@ impl<'a, L: Learner> Session<'a, L> {
         tensors: &[Tensor],
         step: u32,
         crops: &[Crops; 2],
-        moving_norms: bool,
+        norms: Norms,
     ) -> Result<Tensor, TrainError> {
         let mut embeddings = Vec::new();
         for (pass, crops) in crops.iter().enumerate().filter(|(_, crops)| crops.count > 0) {
@@ -242,7 +309,11 @@ impl<'a, L: Learner> Session<'a, L> {
             };
             let mode = Mode {
                 drop: Some(drop),
-                moving_norms,
+                moving_norms: match norms {
+                    Norms::Frozen => false,
+                    Norms::Moving => true,
+                    Norms::MovingLarge => pass == 0,
+                },
             };
             embeddings.push(backbone::embed(self.base.architecture, tensors, &input, mode)?);
         }

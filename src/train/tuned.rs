@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::TrainError;
-use super::learner::Learner;
+use super::learner::{At, Learner};
 use super::recipe::Recipe;
 use super::session::Start;
 use crate::base::Weights;
@@ -45,6 +45,14 @@ impl Learner for Tuned {
         (self.0.values_mut()).flat_map(|moved| [moved.weights.as_mut_slice(), moved.velocity.as_mut_slice()])
     }
 
+    fn essence(&self) -> impl Iterator<Item = &[f32]> {
+        self.0.values().map(|moved| moved.weights.as_slice())
+    }
+
+    fn essence_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        self.0.values_mut().map(|moved| moved.weights.as_mut_slice())
+    }
+
     fn weights(&self, _: &Weights) -> Result<Vec<(usize, Vec<f32>)>, TrainError> {
         let moved = |(index, moved): (&usize, &Moved)| (*index, moved.weights.clone());
         Ok(self.0.iter().map(moved).collect())
@@ -55,10 +63,10 @@ impl Learner for Tuned {
         _: &Weights,
         gradients: &[Vec<f32>],
         recipe: &Recipe,
-        fall: f64,
+        at: At,
     ) -> Result<(), TrainError> {
         let rule = recipe.finetune.as_ref().ok_or(TrainError::NoFinetuning)?;
-        let (rate, momentum) = ((rule.rate * fall) as f32, rule.momentum as f32);
+        let (rate, momentum) = ((rule.rate * at.fall()) as f32, rule.momentum as f32);
         let moved: Vec<_> = self.0.values_mut().collect();
         moved
             .into_par_iter()

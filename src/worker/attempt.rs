@@ -15,13 +15,14 @@ use crate::base::{Preprocessing, Weights};
 use crate::domain::gate::GateSettings;
 use crate::domain::job::{Order, Phase, Progress};
 use crate::domain::report::{
-    ImageCounts, Kpi, LayerDensity, LossPoint, Report, ReportError, TrainingFigures,
+    ImageCounts, Kpi, LayerDensity, LossPoint, MomentFigures, Report, ReportError, TrainingFigures,
 };
 use crate::domain::{Digest, ErrorKind, JobId, MaskVersion, Problem, SiteName, Timestamp, snapshot};
 use crate::evaluate::EvaluateError;
 use crate::mask::{Figures, Header, Mask, MaskError, apply, encode};
 use crate::train::device::profile;
 use crate::train::recipe::Mode;
+use crate::train::selection::Moment;
 use crate::train::{
     Event, FinalScores, Learner, Outcome, Recipe, Scores, Start, TrainError, TrainedMask, Training, train,
 };
@@ -204,10 +205,10 @@ pub fn perform(
         used: images.pictures.len() as u64,
         left_out: input.left_out,
     };
-    if training.flips == 0 {
+    if training.is_unchanged() {
         let report = Report::judged(input.kpi, None, None, training, counts, input.gate);
         let report_json = report.to_json()?.into_bytes();
-        events.note("no improvement found: no weight has fallen");
+        events.note("no improvement found: what the training began with is best");
         return Ok(AttemptOutcome::NoImprovement {
             report: Box::new(report),
             report_json,
@@ -258,7 +259,7 @@ pub(super) struct Images {
     /// In the order of their digests.
     pub(super) pictures: Vec<RgbImage>,
     /// The digest of that list.
-    snapshot: Digest,
+    pub(super) snapshot: Digest,
 }
 
 /// Decodes the images; those that are no pictures are noted and left out. None if ordered to stop.
@@ -375,6 +376,7 @@ fn figures(input: &AttemptInput, outcome: &Outcome<TrainedMask>) -> TrainingFigu
         learned: TrainedMask { mask, .. },
         losses,
         seconds,
+        moments,
         ..
     } = outcome;
     let every = losses.len().div_ceil(MOST_LOSSES).max(1);
@@ -389,7 +391,25 @@ fn figures(input: &AttemptInput, outcome: &Outcome<TrainedMask>) -> TrainingFigu
         kept: bits.count_ones() as u64,
     });
     let parent = input.start.as_ref();
+    let moved = |(index, values): (&usize, &Vec<f32>)| {
+        let began = parent.and_then(|parent| parent.mask.norms.get(index));
+        let began = began.unwrap_or(&input.base.values[*index]);
+        began
+            .iter()
+            .zip(values)
+            .filter(|(began, value)| began != value)
+            .count() as u64
+    };
+    let moment = |moment: &Moment| MomentFigures {
+        step: u64::from(moment.step),
+        dropped: u64::from(moment.dropped),
+        retrieval: f64::from(moment.retrieval),
+        rank: f64::from(moment.rank),
+        worth: moment.worth.map(f64::from),
+    };
     TrainingFigures {
+        moved_statistics: mask.norms.iter().map(moved).sum(),
+        moments: moments.iter().map(moment).collect(),
         loss: losses
             .iter()
             .enumerate()

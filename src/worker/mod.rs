@@ -5,6 +5,7 @@
 //! - [`attempt`]: pictures in, a judged mask out. Knows no server and no files' names;
 //! - [`pictures`], [`evidence`], [`control`]: its parts;
 //! - [`finetune`](mod@finetune): the same training of the weights themselves, to compare;
+//!   [`trace`](mod@trace): its numbers, for another implementation to follow;
 //! - [`commands`]: `embed`, `train` and `judge`, for people;
 //! - [`run`](mod@run): the process that works for a server; [`work`]: what it does;
 //!   [`lease`], [`fetch`], [`input`], [`progress`], [`patience`], [`failure`]: its parts.
@@ -24,6 +25,7 @@ pub mod patience;
 pub mod pictures;
 pub mod progress;
 pub mod run;
+mod trace;
 mod work;
 
 use clap::Subcommand;

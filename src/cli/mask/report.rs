@@ -88,6 +88,8 @@ fn training(report: &Report) {
         density,
         flips,
         flips_against_parent,
+        moved_statistics,
+        moments,
         seconds,
         images_per_second,
     } = &report.training;
@@ -104,6 +106,25 @@ fn training(report: &Report) {
             "changed",
             &format_args!("{changed} bits against the mask that it started from"),
         );
+    }
+    if *moved_statistics > 0 {
+        say("moved", &format_args!("{moved_statistics} BatchNorm statistics"));
+    }
+    if !moments.is_empty() {
+        match report.training.kept_moment() {
+            Some(kept) => say(
+                "kept",
+                &format_args!(
+                    "step {}, the best of {} by images held out",
+                    kept.step,
+                    moments.len()
+                ),
+            ),
+            None => say(
+                "kept",
+                &"the beginning: no later moment was better by images held out",
+            ),
+        }
     }
     if let (Some(first), Some(last)) = (loss.first(), loss.last()) {
         say(

@@ -8,14 +8,14 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use super::{ModelArgs, files, share};
-use crate::base::Weights;
 use crate::base::preprocessing::DecodeLimits;
+use crate::base::{Weights, import};
 use crate::cli::printer;
 use crate::domain::gate::GateSettings;
 use crate::domain::report::{Figure, ImageCounts, Kpi, Report, TrainingFigures};
 use crate::evaluate::knn::KnnSettings;
 use crate::evaluate::{self, Embeddings, Settings};
-use crate::mask::{Limits, apply, apply_artefact, decode};
+use crate::mask::{Limits, Mask, apply, apply_artefact, decode};
 use crate::train::Embedder;
 use crate::worker::control::random_mask;
 use crate::worker::error::{WorkerCommandError, at};
@@ -26,8 +26,11 @@ pub struct JudgeArgs {
     #[command(flatten)]
     model: ModelArgs,
     /// The mask
-    #[arg(long)]
-    mask: PathBuf,
+    #[arg(long, required_unless_present = "weights")]
+    mask: Option<PathBuf>,
+    /// Judge these weights (safetensors) in place of a mask, such as fine-tuned ones
+    #[arg(long, value_name = "FILE", conflicts_with = "mask")]
+    weights: Option<PathBuf>,
     /// A folder with one folder of pictures for each class; best of pictures that training never saw
     #[arg(long)]
     labelled: PathBuf,
@@ -48,10 +51,11 @@ pub struct JudgeArgs {
 /// Judges a mask and prints the verdict with its evidence, beside a random mask of the same density.
 pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
     let base = args.model.weights()?;
-    let artefact = decode(&fs::read(&args.mask).map_err(at(&args.mask))?, Limits::default())?;
-    let mask = artefact.mask(&base)?;
-    let masked = apply_artefact(&artefact, base.clone())?;
-    let control = apply(&random_mask(&mask, 0), base.clone())?;
+    let Rival { weights, mask } = rival(args, &base)?;
+    let control = match &mask {
+        Some(mask) => Some(apply(&random_mask(mask, 0), base.clone())?),
+        None => None,
+    };
     let classes = files::classes(&args.labelled)?;
     let preprocessing = args.model.preprocessing();
     let labelled: Vec<(usize, &PathBuf)> = (classes.iter().enumerate())
@@ -88,14 +92,14 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
         Ok(evaluate::labelled(&base, &other, &labels, &settings)?)
     };
     let training = TrainingFigures {
-        flips: mask.dropped() as u64,
+        flips: mask.as_ref().map_or(0, |mask| mask.dropped() as u64),
         ..TrainingFigures::default()
     };
     let gate = GateSettings {
         margin: args.margin,
         ..GateSettings::default()
     };
-    let figures = against_base(&masked)?;
+    let figures = against_base(&weights)?;
     let mut report = Report::judged(
         args.kpi,
         Some(figures),
@@ -104,7 +108,7 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
         ImageCounts::default(),
         gate,
     );
-    report.random_mask = Some(against_base(&control)?);
+    report.random_mask = control.as_ref().map(against_base).transpose()?;
     if args.json {
         printer::json(&json!({
             "images": labels.len(), "classes": classes, "neighbours": args.neighbours, "kpi": report.kpi,
@@ -114,6 +118,31 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
         print(args, &report, labels.len(), classes.len());
     }
     Ok(())
+}
+
+/// What is compared with the base.
+struct Rival {
+    weights: Weights,
+    /// The mask that makes them of the base, unless they are weights of their own.
+    mask: Option<Mask>,
+}
+
+fn rival(args: &JudgeArgs, base: &Weights) -> Result<Rival, WorkerCommandError> {
+    let Some(path) = &args.mask else {
+        let path = args
+            .weights
+            .as_ref()
+            .expect("the arguments ask for a mask or for weights");
+        let weights = import(base.architecture, path)?;
+        return Ok(Rival { weights, mask: None });
+    };
+    let artefact = decode(&fs::read(path).map_err(at(path))?, Limits::default())?;
+    let mask = artefact.mask(base)?;
+    let weights = apply_artefact(&artefact, base.clone())?;
+    Ok(Rival {
+        weights,
+        mask: Some(mask),
+    })
 }
 
 /// The verdict and why, in one sentence.
@@ -133,10 +162,11 @@ fn print(args: &JudgeArgs, report: &Report, images: usize, classes: usize) {
         "{}\n\nbalanced accuracy on {images} pictures of {classes} classes, each with its 95 % interval",
         verdict(report)
     ));
-    let (Some(mask), Some(random)) = (&report.validation, &report.random_mask) else {
+    let Some(mask) = &report.validation else {
         return;
     };
-    let row = |name: String, mask: &Figure, random: &Figure| {
+    let random = report.random_mask.as_ref();
+    let row = |name: String, mask: &Figure, random: Option<&Figure>| {
         let interval = |figure: &Figure| {
             let difference = &figure.difference;
             format!(
@@ -149,14 +179,23 @@ fn print(args: &JudgeArgs, report: &Report, images: usize, classes: usize) {
             format!("{:.3}", mask.base.value),
             format!("{:.3}", mask.mask.value),
             interval(mask),
-            interval(random),
+            random.map_or_else(String::new, interval),
         ]
     };
     let mut rows = vec![
-        row("linear probe".to_owned(), &mask.probe, &random.probe),
-        row(format!("{} neighbours", args.neighbours), &mask.knn, &random.knn),
+        row(
+            "linear probe".to_owned(),
+            &mask.probe,
+            random.map(|random| &random.probe),
+        ),
+        row(
+            format!("{} neighbours", args.neighbours),
+            &mask.knn,
+            random.map(|random| &random.knn),
+        ),
     ];
-    if let (Some(mask), Some(random)) = (&mask.few_shot, &random.few_shot) {
+    if let Some(mask) = &mask.few_shot {
+        let random = random.and_then(|random| random.few_shot.as_ref());
         rows.push(row("few-shot probe".to_owned(), mask, random));
     }
     printer::table(

@@ -1,6 +1,7 @@
 //! What `train` shows while it runs, and the checkpoint that it keeps.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -13,6 +14,9 @@ pub(super) struct Shown {
     bar: ProgressBar,
     phase: Phase,
     checkpoint: Option<PathBuf>,
+    began: Instant,
+    /// From the beginning to the last step of the training.
+    trained: Duration,
 }
 
 impl Shown {
@@ -24,7 +28,14 @@ impl Shown {
             bar,
             phase: Phase::Fetch,
             checkpoint,
+            began: Instant::now(),
+            trained: Duration::ZERO,
         }
+    }
+
+    /// How long decoding and training took, judging not counted.
+    pub(super) fn trained(&self) -> Duration {
+        self.trained
     }
 
     /// Takes the bar away; what is printed next is the result.
@@ -45,6 +56,9 @@ impl AttemptEvents for Shown {
                 Phase::Judge => "judging",
                 Phase::Publish => "writing",
             });
+        }
+        if progress.phase == Phase::Train {
+            self.trained = self.began.elapsed();
         }
         self.bar.set_length(progress.steps);
         self.bar.set_position(progress.step);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
 use super::judge::verdict;
@@ -21,6 +22,7 @@ use crate::train::recipe::Mode;
 use crate::worker::attempt::{AttemptInput, AttemptOutcome, Parent, Resume, perform};
 use crate::worker::error::{WorkerCommandError, at};
 use crate::worker::finetune::{FineTuned, finetune};
+use crate::worker::trace::traced;
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
@@ -76,6 +78,9 @@ pub struct TrainArgs {
     /// Where the final scores go, for a training that starts from this mask
     #[arg(long, value_name = "FILE")]
     scores: Option<PathBuf>,
+    /// Write no mask, but to this file (safetensors) all that each step saw and computed
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with_all = ["start", "resume", "checkpoint"])]
+    trace: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -84,6 +89,9 @@ pub struct TrainArgs {
 /// Trains what the recipe says, writes it, and prints what came out.
 pub fn train(args: &TrainArgs) -> Result<(), WorkerCommandError> {
     let input = input(args)?;
+    if let Some(path) = &args.trace {
+        return write_trace(args, &input, path);
+    }
     match input.recipe.mode {
         Mode::Mask => train_mask(args, &input),
         Mode::Finetune => train_weights(args, &input),
@@ -96,12 +104,15 @@ fn train_mask(args: &TrainArgs, input: &AttemptInput) -> Result<(), WorkerComman
     let mut events = Shown::new(args.checkpoint.clone());
     let outcome = perform(input, device, &mut events);
     events.end();
-    let seconds = began.elapsed().as_secs_f64();
+    let took = Took {
+        whole: began.elapsed(),
+        training: events.trained(),
+    };
     match outcome? {
         AttemptOutcome::Stopped => {}
         AttemptOutcome::NoImprovement { report, report_json } => {
             written(args.report.as_deref(), &report_json)?;
-            print(args, &report, None, seconds)?;
+            print(args, &report, None, took)?;
         }
         AttemptOutcome::Mask {
             artefact,
@@ -112,7 +123,7 @@ fn train_mask(args: &TrainArgs, input: &AttemptInput) -> Result<(), WorkerComman
             written(args.report.as_deref(), &report_json)?;
             written(args.scores.as_deref(), &scores)?;
             written(Some(&args.out), &artefact)?;
-            print(args, &report, Some(&artefact), seconds)?;
+            print(args, &report, Some(&artefact), took)?;
         }
     }
     Ok(())
@@ -154,6 +165,36 @@ fn train_weights(args: &TrainArgs, input: &AttemptInput) -> Result<(), WorkerCom
         args.out.display(),
         outcome.seconds
     ));
+    Ok(())
+}
+
+fn write_trace(args: &TrainArgs, input: &AttemptInput, path: &Path) -> Result<(), WorkerCommandError> {
+    let device = args.model.open()?;
+    let mut events = Shown::new(None);
+    let traced = traced(input, device, &mut events);
+    events.end();
+    let Some(traced) = traced? else {
+        return Ok(());
+    };
+    let bytes: Vec<Vec<u8>> = (traced.iter())
+        .map(|tensor| {
+            tensor
+                .values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect()
+        })
+        .collect();
+    let views = traced.iter().zip(&bytes).map(|(tensor, bytes)| {
+        let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes);
+        (
+            tensor.name.as_str(),
+            view.expect("a tensor is as long as its shape says"),
+        )
+    });
+    let written = safetensors::serialize_to_file(views, None, path);
+    written.map_err(|error| at(path)(std::io::Error::other(error)))?;
+    printer::line(&format!("{}: {} tensors", path.display(), traced.len()));
     Ok(())
 }
 
@@ -219,16 +260,25 @@ fn written(path: Option<&Path>, bytes: &[u8]) -> Result<(), WorkerCommandError> 
     }
 }
 
+/// How long it took.
+#[derive(Clone, Copy)]
+struct Took {
+    whole: Duration,
+    /// Decoding and training, judging not counted.
+    training: Duration,
+}
+
 fn print(
     args: &TrainArgs,
     report: &Report,
     artefact: Option<&[u8]>,
-    seconds: f64,
+    took: Took,
 ) -> Result<(), WorkerCommandError> {
     let artefact = artefact
         .map(|bytes| Ok::<_, WorkerCommandError>((bytes.len(), decode(bytes, Limits::default())?)))
         .transpose()?;
     let training = &report.training;
+    let seconds = took.whole.as_secs_f64();
     if args.json {
         let artefact = artefact.as_ref();
         printer::json(&json!({
@@ -239,6 +289,7 @@ fn print(
             "flips_against_parent": training.flips_against_parent,
             "masked_weights": training.density.iter().map(|layer| layer.weights).sum::<u64>(),
             "seconds": seconds,
+            "training_seconds": took.training.as_secs_f64(),
             "loss_first": training.loss.first().map(|point| point.loss),
             "loss_last": training.loss.last().map(|point| point.loss),
             "gate": report.gate.verdict,

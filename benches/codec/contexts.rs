@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use katagami::base::Weights;
+use katagami::base::{Role, Weights};
 use katagami::mask::{Bits, Level, Mask};
 
 use super::input::{Input, Outcome, Trained, at};
@@ -40,8 +40,8 @@ fn shuffled(random: &mut Random, count: usize) -> Vec<usize> {
 
 type Loss = fn(&mut Plane, &mut Random);
 
-/// What is taken away. Rows and columns go with the neighbours along them.
-const LOSSES: [(&str, Loss); 7] = [
+/// What is taken away.
+const LOSSES: [(&str, Loss); 6] = [
     ("sizes_of_weights", |plane, _| {
         plane
             .weights
@@ -52,17 +52,6 @@ const LOSSES: [(&str, Loss); 7] = [
         plane.weights.iter_mut().for_each(|weight| *weight = weight.abs());
     }),
     ("weights", |plane, _| plane.weights.fill(1.0)),
-    ("neighbours", |plane, random| {
-        let (rows, columns) = (plane.rows(), plane.columns);
-        let (by_row, by_column) = (shuffled(random, rows), shuffled(random, columns));
-        let at = |row: &usize| {
-            by_column
-                .iter()
-                .map(move |column| row * columns + column)
-                .collect::<Vec<_>>()
-        };
-        plane.reorder(&by_row.iter().flat_map(at).collect::<Vec<_>>());
-    }),
     ("columns", |plane, random| {
         let (rows, columns) = (plane.rows(), plane.columns);
         let mut order = Vec::new();
@@ -105,12 +94,36 @@ pub fn measure(input: &Input, seed: u64) -> Outcome<()> {
                 let poorer = without(trained, loss, seed);
                 ratios.push(payload(&poorer, &poorer.mask, &coding)? / full);
             }
-            if let Some(ratio) = mean(&ratios) {
-                figure(&format!("contexts/{recipe}/without_{context}"), ratio, "ratio");
-            }
+            print(recipe, context, &ratios);
         }
+        let mut ratios = Vec::new();
+        for trained in &masks {
+            let poorer = with_base(trained, without_activities(&trained.base), trained.mask.clone());
+            let full = payload(trained, &trained.mask, &coding)?;
+            ratios.push(payload(&poorer, &poorer.mask, &coding)? / full);
+        }
+        print(recipe, "activities", &ratios);
     }
     Ok(())
+}
+
+fn print(recipe: &str, context: &str, ratios: &[f64]) {
+    if let Some(ratio) = mean(ratios) {
+        figure(&format!("contexts/{recipe}/without_{context}"), ratio, "ratio");
+    }
+}
+
+/// `base` with BatchNorms whose channels are all equally active.
+fn without_activities(base: &Weights) -> Weights {
+    let mut base = base.clone();
+    for (spec, values) in base.architecture.tensors.iter().zip(&mut base.values) {
+        match spec.role {
+            Role::NormWeight => values.fill(1.0),
+            Role::NormBias => values.fill(0.0),
+            _ => {}
+        }
+    }
+    base
 }
 
 fn without(trained: &Trained, loss: Loss, seed: u64) -> Trained {
@@ -132,6 +145,11 @@ fn without(trained: &Trained, loss: Loss, seed: u64) -> Trained {
         loss(&mut plane, &mut random);
         *bits = Bits::from_bools(kept.into_iter());
     }
+    with_base(trained, base, mask)
+}
+
+/// `mask` over `base`, for the rest as `trained`.
+fn with_base(trained: &Trained, base: Weights, mask: Mask) -> Trained {
     Trained {
         name: trained.name.clone(),
         network: trained.network.clone(),

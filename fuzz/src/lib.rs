@@ -15,16 +15,16 @@ use katagami::mask::{decode_with, encode_with};
 /// What any artefact over [`BASE`] may take: the file, and the mask that it expands to.
 const MEMORY: usize = 64 << 10;
 
-/// A network of a few small tensors: a kernel, BatchNorm, a depthwise kernel, a 1×1 convolution.
+/// A network of a few small tensors: a depthwise kernel, BatchNorm, a 1×1 convolution that reads it, a kernel.
 pub static BASE: LazyLock<Weights> = LazyLock::new(|| {
     let tensors: [(&str, &[usize], Role); 7] = [
-        ("kernel", &[16, 3, 3, 3], Role::Convolution { groups: 1 }),
+        ("depthwise", &[16, 1, 3, 3], Role::Convolution { groups: 16 }),
         ("weight", &[16], Role::NormWeight),
         ("bias", &[16], Role::NormBias),
         ("running_mean", &[16], Role::NormMean),
         ("running_var", &[16], Role::NormVariance),
-        ("depthwise", &[16, 1, 3, 3], Role::Convolution { groups: 16 }),
-        ("pointwise", &[40, 32, 1, 1], Role::Convolution { groups: 1 }),
+        ("pointwise", &[80, 16, 1, 1], Role::Convolution { groups: 1 }),
+        ("kernel", &[16, 3, 3, 3], Role::Convolution { groups: 1 }),
     ];
     let mut architecture = architecture("resnet18").expect("it is known").clone();
     architecture.tensors = tensors

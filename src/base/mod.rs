@@ -12,6 +12,7 @@ mod naming;
 mod overlay;
 mod pickle;
 pub mod preprocessing;
+mod reads;
 pub mod store;
 mod weights;
 

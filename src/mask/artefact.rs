@@ -1,6 +1,6 @@
 //! An artefact in memory: what can be said of it without the base, and the mask that it holds with it.
 
-use super::coder::{self, Level, Moved, Payload, Plane};
+use super::coder::{self, Input, Level, Moved, Payload, Plane};
 use super::error::Unfit;
 use super::header::{Decoded, Header};
 use super::{Limits, Mask, MaskError, Prior};
@@ -265,10 +265,20 @@ impl Coding<'_> {
                 rows,
                 parent,
                 prior,
+                input: input(*index, base),
             })
         };
         masked.iter().map(plane).collect()
     }
+}
+
+/// The BatchNorm whose channels the columns of tensor `index` read, if they read one's.
+pub(super) fn input(index: usize, base: &Weights) -> Option<Input<'_>> {
+    let norm = base.architecture.norm_read_by(index)?;
+    Some(Input {
+        factors: &base.values[norm],
+        summands: &base.values[norm + 1],
+    })
 }
 
 /// The base's statistics at `index`; none if there is a weight.

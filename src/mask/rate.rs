@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::coder::odds;
+use super::artefact;
+use super::coder::{Plane, odds};
 use crate::base::Weights;
 
 /// The bits that dropping each weight of tensor `index` adds to an artefact,
@@ -14,9 +15,14 @@ use crate::base::Weights;
 /// bit of the mask. What rows and columns have in common makes the true cost
 /// lower: half, in masks that drop percents.
 pub fn flip_bits(base: &Weights, index: usize, dropped: usize, tilt: f32) -> Vec<f32> {
-    let weights = &base.values[index];
-    let rows = base.architecture.tensors[index].rows();
-    let odds = odds(weights, rows, (tilt * 4.0).clamp(0.0, 31.0) as u8);
+    let plane = Plane {
+        weights: &base.values[index],
+        rows: base.architecture.tensors[index].rows(),
+        parent: None,
+        prior: None,
+        input: artefact::input(index, base),
+    };
+    let odds = odds(plane, (tilt * 4.0).clamp(0.0, 31.0) as u8);
     let total: f64 = odds.par_iter().map(|odds| *odds as f64).sum();
     let cost = |odds: &u64| -(dropped.max(1) as f64 * *odds as f64 / total).log2() as f32;
     odds.par_iter().map(cost).collect()

@@ -312,6 +312,35 @@ def matrix(shape):
     return rows, math.prod(shape) // rows
 
 
+def norm_read_by(tensors, index):
+    """The names of weight and bias of the norm whose channels the columns of a tensor read, or none."""
+    name, shape = tensors[index]
+    if len(shape) != 4 or index < 5 or is_depthwise(tensors[index]):
+        return None
+    (weight, (channels, *_)), (bias, _), _, (last, _) = tensors[index - 4:index]
+    if not last.endswith(".running_var") or channels != shape[1]:
+        return None
+    parents = [module.rpartition(".")[0].rpartition(".")[0] for module in (name, weight)]
+    return (weight, bias) if is_depthwise(tensors[index - 5]) or parents[0] == parents[1] else None
+
+
+def is_depthwise(tensor):
+    _, shape = tensor
+    return len(shape) == 4 and shape[1] == 1
+
+
+def sizes_of_channels(tensors, index, base):
+    norm = norm_read_by(tensors, index)
+    if norm is None:
+        return None
+    sizes = []
+    for factor, summand in zip(base.floats(norm[0]), base.floats(norm[1])):
+        most = f32(summand + f32(3 * abs(factor)))
+        (pattern,) = struct.unpack("<I", struct.pack("<f", most if most > 0 else 0.0))
+        sizes.append(max(7000, pattern >> 17))
+    return sizes
+
+
 # --- Bits ------------------------------------------------------------------------------------------------------------
 
 
@@ -481,7 +510,8 @@ def decode(data, base, parent=None, prior=None):
         name, shape = tensors[index]
         must(not header["parent"] or index in strata)
         rows, columns = matrix(shape)
-        planes.append(model.Plane(base.patterns(name), rows, columns, strata.get(index), leanings.get(index)))
+        sizes = sizes_of_channels(tensors, index, base)
+        planes.append(model.Plane(base.patterns(name), rows, columns, strata.get(index), leanings.get(index), sizes))
     try:
         dropped = bits_of_version_2(bits, planes, bool(header["parent"]))
         moved = statistics_of_version_2(statistics, header["moved"], tensors, base)

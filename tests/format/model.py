@@ -1,5 +1,6 @@
 """Coder, models and walk of docs/mask-format.md, "Bits, version 2"."""
 
+import bisect
 import functools
 
 
@@ -47,6 +48,14 @@ STRETCH = _stretches()
 def exp(x):
     x = clamp(x, -3071, 3071)
     return E[x] >> 24 if x >= 0 else (1 << 56) // E[-x]
+
+
+POWERS = [(1 << 64) // E[-x] if x < 0 else E[x] >> 16 for x in range(-3071, 3072)]
+
+
+def ln(y):
+    """The greatest x whose power of 24 bits is at most y, or the least of all."""
+    return max(0, bisect.bisect_right(POWERS, y) - 1) - 3071
 
 
 # --- Arithmetic coder, counters, numbers -----------------------------------------------------------------------------
@@ -144,11 +153,11 @@ class Numbers:
 
 
 class Plane:
-    """A tensor as a matrix: its floats' bits, its strata and leanings, if there are any."""
+    """A tensor as a matrix: its floats' bits; its strata, leanings and sizes of channels, if there are any."""
 
-    def __init__(self, patterns, rows, columns, parent, leanings):
+    def __init__(self, patterns, rows, columns, parent, leanings, sizes):
         self.patterns, self.rows, self.columns = patterns, rows, columns
-        self.parent, self.leanings = parent, leanings
+        self.parent, self.leanings, self.sizes = parent, leanings, sizes
         self.size = rows * columns
 
     def measure(self):
@@ -158,6 +167,11 @@ class Plane:
         self.mean = sum(magnitudes) // self.size
         self.row_mean = [sum(magnitudes[row * columns:(row + 1) * columns]) // columns for row in range(rows)]
         self.column_mean = [sum(magnitudes[column::columns]) // rows for column in range(columns)]
+
+        self.activity = [0] * columns
+        if self.sizes:
+            mean, each = sum(self.sizes) // len(self.sizes), columns // len(self.sizes)
+            self.activity = [clamp(self.sizes[column // each] - mean, -256, 256) for column in range(columns)]
 
     def standing(self, row, column):
         """t, r, c and lift of a weight."""
@@ -171,11 +185,12 @@ class Plane:
     def cell(self, at):
         return 2 * self.stratum(at) + (self.patterns[at] >> 31)
 
-    def odds(self, row, column, tilt):
+    def lean(self, row, column, tilt):
+        """The logarithm of a weight's odds."""
         if self.stratum(row * self.columns + column):
-            return 65536
+            return 0
         leaning = self.leanings[0][row] + self.leanings[1][column] if self.leanings else 0
-        return exp(self.standing(row, column)[3] * tilt + leaning)
+        return self.standing(row, column)[3] * tilt + (self.activity[column] * tilt * 3 >> 3) + leaning
 
 
 # --- Levels and classes ----------------------------------------------------------------------------------------------
@@ -198,7 +213,7 @@ def classed(d):
 
 
 def shrunk(k, n, prior, w):
-    return ((k << 24) + w * prior) // (n + w)
+    return (((k << 24) + w * prior) * ((1 << 31) // (n + w))) >> 31
 
 
 def coarse(l):
@@ -215,8 +230,8 @@ STARTS = [
     lambda dense, sign, col: middle(sign) + middle(col) - middle(dense),
     lambda sign, t: middle(sign),
     lambda col, r: middle(col),
-    lambda dense, near, seen: middle(dense),
     lambda sign, coarse, t: middle(sign) + middle(coarse + 5) - middle(12),
+    lambda sign, activity, c: middle(sign),
 ]
 
 
@@ -233,12 +248,9 @@ class Best:
     def begin_tensor(self, plane, density):
         self.plane, self.density = plane, density
         self.columns = [[0] * plane.columns, [0] * plane.columns]
-        self.above, self.flagged = [0] * plane.columns, 0
-        self.previous = None
+        self.flagged = 0
 
     def begin_row(self, row):
-        self.above = self.row if self.previous == row - 1 and row > 0 else [0] * self.plane.columns
-        self.row, self.previous = [0] * self.plane.columns, row
         self.passed, self.dropped = [0] * 4, [0] * 4
 
     def end_row(self):
@@ -257,30 +269,26 @@ class Best:
         f_sign = logit24(shrunk(self.dropped[cell], self.passed[cell], f_row, 6))
         f_col = logit24(shrunk(self.columns[stratum][column], self.flagged, d, 8))
         dense, lrow, sign, col = level(logit24(d)), level(logit24(f_row)), level(f_sign), level(f_col)
-        t, r, c = classed(t), classed(r), classed(c)
-        left, above, last = self.row, self.above, plane.columns - 1
-        near = (left[column - 1] if column > 0 else 0) | (left[column - 2] << 1 if column > 1 else 0)
-        near |= above[column] << 2 | (above[column - 1] << 3 if column > 0 else 0)
-        near |= above[column + 1] << 4 if column < last else 0
+        t, r, c, activity = classed(t), classed(r), classed(c), classed(plane.activity[column])
         keys = [(dense, t, r), (dense, r, c), (dense, lrow, col), (dense, sign, col), (sign, t), (col, r),
-                (dense, near, seen), (sign, coarse(col), t)]
+                (sign, coarse(col), t), (sign, activity, c)]
         self.counters = [table[key] for table, key in zip(self.tables, keys)]
-        self.logits = [logit24(prior), *(STRETCH[counter.probability()] for counter in self.counters), f_sign, f_col,
+        self.logits = [prior, *(STRETCH[counter.probability()] for counter in self.counters), f_sign, f_col,
                        256]
-        sets = (sign, min(3, near.bit_count()), seen), (t, dense), col
+        sets = (sign, seen), (t, dense), (coarse(col), activity)
         self.chosen = [mixer[key] for mixer, key in zip(self.mixers, sets)]
         self.outputs = []
         for weights in self.chosen:
-            total = sum([weight * logit for weight, logit in zip(weights, self.logits)]) >> 16
+            total = sum([(weight >> 5) * logit for weight, logit in zip(weights, self.logits)]) >> 11
             self.outputs.append(clamp(total, -3071, 3071))
         total = sum(self.outputs)
         return squash(total // 3 if total >= 0 else -(-total // 3))
 
     def learn(self, row, column, drops):
         for weights, output in zip(self.chosen, self.outputs):
-            e = 6 * ((65535 if drops else 0) - squash(output))
+            e = ((65535 if drops else 0) - squash(output)) >> 1
             for i, logit in enumerate(self.logits):
-                weights[i] = clamp(weights[i] + ((logit * e + 131072) >> 18), -1048576, 1048576)
+                weights[i] = clamp(weights[i] + ((3 * logit * e + 32768) >> 16), -1048575, 1048575)
         for counter in self.counters:
             counter.learn(drops, 1000)
         cell = self.plane.cell(row * self.plane.columns + column)
@@ -288,7 +296,6 @@ class Best:
         if drops:
             self.dropped[cell] += 1
             self.columns[cell >> 1][column] += 1
-            self.row[column] = 1
 
 
 # --- Model `fast` ----------------------------------------------------------------------------------------------------
@@ -368,7 +375,8 @@ class Walk:
         """One bit for each weight of a tensor, 1 = dropped."""
         coder, columns = self.coder, plane.columns
         plane.measure()
-        odds = [plane.odds(row, column, self.tilt) for row in range(plane.rows) for column in range(columns)]
+        leans = [plane.lean(row, column, self.tilt) for row in range(plane.rows) for column in range(columns)]
+        odds = [exp(lean) for lean in leans]
         model = self.best if self.all_best or sum(counts) < 1024 else self.fast
         strata = plane.parent or [0] * plane.size
         ones = sum(strata)
@@ -402,11 +410,13 @@ class Walk:
                 stratum = strata[at]
                 o = min(1 << 36, (rate[stratum] * odds[at]) >> 16)
                 own = clamp((o << 24) // (o + (1 << 24)), 1, (1 << 24) - 256)
-                prior = own
-                if not seen:
+                if seen:
+                    prior = clamp(ln(rate[stratum]) + leans[at], -3071, 3071)
+                else:
                     g = 1 << 24 if expected >= 6 << 24 else (1 << 23) + expected // 12
-                    prior = min((1 << 24) - 256, (own << 24) // max(expected, own) + ((own * g) >> 24))
-                expected = max(0, expected - own)
+                    first = (own << 24) // max(expected, own) + ((own * g) >> 24)
+                    prior = logit24(min((1 << 24) - 256, first))
+                    expected = max(0, expected - own)
                 p = model.probability(row, column, prior, seen)
                 drops = 1 if column == columns - 1 and not seen else coder.bit(p)
                 model.learn(row, column, drops)

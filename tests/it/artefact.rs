@@ -215,6 +215,21 @@ impl TwoMasks {
         Self { folder }
     }
 
+    /// Writes `NAME` with the mask of `second.kgm` and so many more dropped weights.
+    fn with_drops(&self, name: &str, more: usize) {
+        let at = |name: &str| self.folder.path().join(name);
+        let base = generated_base(1);
+        let second = decode(&std::fs::read(at("second.kgm")).unwrap(), Limits::default()).unwrap();
+        let mut mask = second.mask(&base).unwrap();
+        let bits = mask.tensors.values_mut().next_back().unwrap();
+        (0..more).for_each(|drop| bits.set(drop * 977 % bits.len(), false));
+        let header = Header {
+            weights: apply(&mask, base.clone()).unwrap().digest(),
+            ..second.header
+        };
+        std::fs::write(at(name), encode(&header, &mask, &base).unwrap()).unwrap();
+    }
+
     /// An `artefact` command with the base; file names are those in the folder.
     fn artefact(&self, args: &[&str]) -> Answer {
         self.run(&[args, &["--base", "base.safetensors"]].concat())
@@ -247,11 +262,13 @@ impl TwoMasks {
 #[test]
 fn a_delta_is_read_with_its_parent_only() {
     let files = TwoMasks::new();
+    files.with_drops("parent.kgm", 300);
+    files.with_drops("child.kgm", 305);
     let recode = [
         "recode",
-        "second.kgm",
+        "child.kgm",
         "--parent",
-        "first.kgm",
+        "parent.kgm",
         "--out",
         "delta.kgm",
     ];
@@ -261,12 +278,31 @@ fn a_delta_is_read_with_its_parent_only() {
     assert!(said.contains("delta"), "{said}");
     let wrong = [&apply[..], &["--parent", "second.kgm"]].concat();
     files.artefact(&wrong).refused(2);
-    let right = [&apply[..], &["--parent", "first.kgm"]].concat();
+    let right = [&apply[..], &["--parent", "parent.kgm"]].concat();
     files.artefact(&right).good();
-    let bytes = std::fs::read(files.folder.path().join("second.kgm")).unwrap();
+    let bytes = std::fs::read(files.folder.path().join("child.kgm")).unwrap();
     let full = decode(&bytes, Limits::default()).unwrap();
     let masked = import(full.architecture, &files.folder.path().join("masked.safetensors")).unwrap();
     assert_eq!(masked.digest(), full.header.weights);
+}
+
+#[test]
+fn a_delta_that_would_not_be_smaller_is_written_in_full() {
+    let files = TwoMasks::new();
+    files.with_drops("other.kgm", 300);
+    let recode = [
+        "recode",
+        "second.kgm",
+        "--parent",
+        "other.kgm",
+        "--out",
+        "full.kgm",
+    ];
+    let said = files.artefact(&recode).good().out;
+    assert!(said.contains("in full"), "{said}");
+    let shown = files.run(&["show", "full.kgm"]).good().out;
+    assert!(!shown.contains("delta to"), "{shown}");
+    files.artefact(&["verify", "full.kgm"]).good();
 }
 
 #[test]

@@ -70,14 +70,14 @@ fn export(floats: bool) -> Vec<u8> {
         )
     };
     let nodes = [
-        node("Conv", &["x", "kernel"], "a"),
+        node("Conv", &["x", "depthwise"], "a"),
         node(
             "BatchNormalization",
             &["a", "weight", "bias", "running_mean", "running_var"],
             "b",
         ),
-        node("Conv", &["b", "depthwise"], "c"),
-        node("Conv", &["c", "pointwise"], "d"),
+        node("Conv", &["b", "pointwise"], "c"),
+        node("Conv", &["c", "kernel"], "d"),
     ];
     let graph: Vec<u8> = nodes.into_iter().chain(initialisers).flatten().collect();
     [number(1, 8), field(7, &graph)].concat()

@@ -31,7 +31,7 @@ pub(super) struct RecodeArgs {
     /// Size or speed
     #[arg(long, value_enum, default_value = "auto")]
     level: LevelArg,
-    /// Write a delta to this artefact of the same site; whoever reads it needs this one
+    /// Write a delta to this artefact of the same site, if that is smaller; whoever reads it needs this one
     #[arg(long)]
     parent: Option<PathBuf>,
     /// Code with this population prior; whoever reads it needs it
@@ -65,28 +65,42 @@ pub(super) fn recode(args: &RecodeArgs) -> Result<(), ArtefactCommandError> {
         None => None,
     };
     let prior = args.prior.as_deref().map(read_prior).transpose()?;
-    let header = Header {
-        parent: parent.as_ref().map(|(digest, _)| *digest),
-        prior: prior.as_ref().map(Prior::digest),
-        ..artefact.header.clone()
+    let level = match args.level {
+        LevelArg::Auto => Level::Auto,
+        LevelArg::Fast => Level::Fast,
+        LevelArg::Best => Level::Best,
     };
-    let coding = Coding {
-        level: match args.level {
-            LevelArg::Auto => Level::Auto,
-            LevelArg::Fast => Level::Fast,
-            LevelArg::Best => Level::Best,
-        },
-        parent: parent.as_ref().map(|(_, mask)| mask),
-        prior: prior.as_ref(),
+    let written = |parent: Option<&(Digest, Mask)>| {
+        let header = Header {
+            parent: parent.map(|(digest, _)| *digest),
+            prior: prior.as_ref().map(Prior::digest),
+            ..artefact.header.clone()
+        };
+        let coding = Coding {
+            level,
+            parent: parent.map(|(_, mask)| mask),
+            prior: prior.as_ref(),
+        };
+        encode_with(&header, mask, &base, &coding).map_err(of(&args.file))
     };
-    let bytes = encode_with(&header, mask, &base, &coding).map_err(of(&args.file))?;
+    let mut bytes = written(None)?;
+    let mut kind = "";
+    if parent.is_some() {
+        let delta = written(parent.as_ref())?;
+        kind = if delta.len() < bytes.len() {
+            bytes = delta;
+            ", a delta"
+        } else {
+            ", in full, since the delta would not be smaller"
+        };
+    }
     write(&args.out, &bytes)?;
     printer::line(&format!(
-        "{}: {} bytes, before {}; the same mask, the same weights {}",
+        "{}: {} bytes{kind}; before {}; the same mask, the same weights {}",
         args.out.display(),
         bytes.len(),
         artefact.sizes.total(),
-        header.weights
+        artefact.header.weights
     ));
     Ok(())
 }

@@ -54,50 +54,58 @@ impl Counter {
 /// The largest 22-bit probability.
 const TOP: u32 = (1 << 22) - 1;
 
-/// Sets of weights for the mixing of `N` predictions.
-pub(super) struct Mixer<const N: usize> {
-    sets: Vec<[i32; N]>,
+/// Three mixers of `N` predictions, each with sets of weights of its own.
+pub(super) struct Mixers<const N: usize> {
+    sets: [Vec<[i32; N]>; 3],
 }
 
-/// How fast weights move.
-const RATE: i32 = 6;
 /// The largest weight, 16.
-const WEIGHT_MAX: i32 = 1 << 20;
+const WEIGHT_MAX: i32 = (1 << 20) - 1;
+/// Bits of a weight that mixing leaves out: the rest has 16, which processors multiply several at a time.
+const WEIGHT_TAIL: u32 = 5;
+/// How fast weights move.
+const RATE: i32 = 3;
 
-impl<const N: usize> Mixer<N> {
-    /// `sets` sets that all start at `weights`, in 65,536ths.
-    pub(super) fn new(sets: usize, weights: [i32; N]) -> Self {
+impl<const N: usize> Mixers<N> {
+    /// So many sets for each mixer, which all start at `weights`, in 65,536ths.
+    pub(super) fn new(sets: [usize; 3], weights: [i32; N]) -> Self {
         Self {
-            sets: vec![weights; sets],
+            sets: sets.map(|sets| vec![weights; sets]),
         }
     }
 
-    /// The weighted sum of `logits`.
+    /// Each mixer's weighted sum of `logits`, with the set that is chosen for it.
     #[inline]
-    pub(super) fn mix(&self, set: usize, logits: &[i32; N]) -> i32 {
-        let weighted = self.sets[set].iter().zip(logits);
-        let sum: i64 = weighted
-            .map(|(weight, logit)| i64::from(*weight) * i64::from(*logit))
-            .sum();
-        (sum >> 16).clamp(-i64::from(LOGIT_MAX), i64::from(LOGIT_MAX)) as i32
+    pub(super) fn mix(&self, [a, b, c]: [usize; 3], logits: &[i16; N]) -> [i32; 3] {
+        let (a, b, c) = (&self.sets[0][a], &self.sets[1][b], &self.sets[2][c]);
+        let times = |weight: i32, logit: i16| i32::from((weight >> WEIGHT_TAIL) as i16) * i32::from(logit);
+        let mut sums = (0, 0, 0);
+        // One loop for all three is long enough for the compiler to leave it a loop, and to do four at once.
+        for (((a, b), c), logit) in a.iter().zip(b).zip(c).zip(logits) {
+            sums.0 += times(*a, *logit);
+            sums.1 += times(*b, *logit);
+            sums.2 += times(*c, *logit);
+        }
+        [sums.0, sums.1, sums.2].map(|sum| (sum >> (16 - WEIGHT_TAIL)).clamp(-LOGIT_MAX, LOGIT_MAX))
     }
 
-    /// Moves the weights of `set` against the error of the prediction `mixed` that it made.
+    /// Moves the weights of the chosen sets against the errors of the predictions `mixed` that they made.
     #[inline]
     pub(super) fn update(
         &mut self,
-        set: usize,
-        logits: &[i32; N],
-        mixed: i32,
+        sets: [usize; 3],
+        logits: &[i16; N],
+        mixed: [i32; 3],
         bit: bool,
         logistic: Logistic,
     ) {
         let target = if bit { ONE as i32 - 1 } else { 0 };
-        // 2^12 · 6 · 2^16 stays within 32 bits, which processors multiply several at a time.
-        let error = (target - logistic.squash(mixed) as i32) * RATE;
-        for (weight, logit) in self.sets[set].iter_mut().zip(logits) {
-            let step = (logit * error + (1 << 17)) >> 18;
-            *weight = (*weight + step).clamp(-WEIGHT_MAX, WEIGHT_MAX);
+        for ((mixer, set), mixed) in self.sets.iter_mut().zip(sets).zip(mixed) {
+            let error = ((target - logistic.squash(mixed) as i32) >> 1) as i16;
+            for (weight, logit) in mixer[set].iter_mut().zip(logits) {
+                let step = (i32::from(*logit) * i32::from(error) * RATE + (1 << 15)) >> 16;
+                *weight = (*weight + step).clamp(-WEIGHT_MAX, WEIGHT_MAX);
+            }
         }
     }
 }
@@ -119,19 +127,20 @@ mod tests {
     }
 
     #[test]
-    fn a_mixer_learns_whom_to_trust() {
+    fn mixers_learn_whom_to_trust() {
         let logistic = Logistic::new();
-        let mut mixer = Mixer::new(1, [1 << 15, 1 << 15]);
+        let mut mixers = Mixers::new([1; 3], [1 << 15, 1 << 15]);
         for n in 0..20_000_u32 {
             let bit = n.wrapping_mul(2_654_435_761) >> 31 == 1;
             let logits = [if bit { 500 } else { -500 }, if n % 2 == 0 { 500 } else { -500 }];
-            let mixed = mixer.mix(0, &logits);
-            mixer.update(0, &logits, mixed, bit, logistic);
+            let mixed = mixers.mix([0; 3], &logits);
+            mixers.update([0; 3], &logits, mixed, bit, logistic);
         }
-        let [right, wrong] = mixer.sets[0];
-        assert!(
-            right > 2 * (1 << 16) && wrong.abs() < right / 10,
-            "{right} {wrong}"
-        );
+        for [[right, wrong]] in mixers.sets.map(|sets| [sets[0]]) {
+            assert!(
+                right > 2 * (1 << 16) && wrong.abs() < right / 10,
+                "{right} {wrong}"
+            );
+        }
     }
 }

@@ -4,7 +4,9 @@
 //! Training flips weights whose product with their gradient is large, so
 //! large weights go first. A weight's *magnitude* is the upper part of its
 //! float's bits, its logarithm in 64ths of an octave; what counts is by how
-//! much it stands out from its tensor, its row and its column.
+//! much it stands out from its tensor, its row and its column. And the gradient
+//! of a weight grows with what it reads: columns that read a channel which is
+//! often active lose more.
 
 use super::logistic::Logistic;
 use crate::mask::Bits;
@@ -20,6 +22,37 @@ pub(in crate::mask) struct Plane<'a> {
     pub(in crate::mask) parent: Option<&'a Bits>,
     /// What the masks of others say of rows and columns.
     pub(in crate::mask) prior: Option<Leaning<'a>>,
+    /// What the columns read, if that comes out of a BatchNorm.
+    pub(in crate::mask) input: Option<Input<'a>>,
+}
+
+/// The BatchNorm whose channels the columns of a plane read: a factor and a summand for each, in the order
+/// of the columns, of which every channel has as many.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::mask) struct Input<'a> {
+    pub(in crate::mask) factors: &'a [f32],
+    pub(in crate::mask) summands: &'a [f32],
+}
+
+/// The least size of a channel that is told from none, 2^−17.6.
+const SIZE_MIN: i32 = 7_000;
+/// The furthest that a channel stands out, four octaves.
+const ACTIVITY_MAX: i32 = 256;
+
+impl Input<'_> {
+    /// By how much each channel's activity stands out, in 64ths of an octave.
+    ///
+    /// Normalised values beyond 3 are rare, so an activation sees at most summand + 3 · factor.
+    fn activities(self) -> Vec<i32> {
+        let size = |(factor, summand): (&f32, &f32)| {
+            let size = magnitude((summand + factor.abs() * 3.0).max(0.0));
+            size.max(SIZE_MIN)
+        };
+        let sizes: Vec<_> = self.factors.iter().zip(self.summands).map(size).collect();
+        let mean = sizes.iter().sum::<i32>() / sizes.len() as i32;
+        let activity = |size: &i32| (size - mean).clamp(-ACTIVITY_MAX, ACTIVITY_MAX);
+        sizes.iter().map(activity).collect()
+    }
 }
 
 /// By how much the logarithm of the odds is raised in each row and each column, in 256ths.
@@ -63,14 +96,21 @@ pub(super) struct Frozen<'a> {
     mean: i32,
     row_means: Vec<i32>,
     column_means: Vec<i32>,
+    /// By how much the activity of what each column reads stands out, in 64ths of an octave; 0 where unknown.
+    activities: Vec<i32>,
+    /// What each row and each column adds to the logarithm of the odds, in 256ths.
+    row_leanings: Vec<i32>,
+    column_leanings: Vec<i32>,
 }
 
-/// By how much a weight stands out, in 64ths of an octave.
+/// By how much a weight stands out from its tensor, its row and its column, and what it reads from other
+/// channels, in 64ths of an octave.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Standing {
     pub(super) tensor: i32,
     pub(super) row: i32,
     pub(super) column: i32,
+    pub(super) activity: i32,
 }
 
 impl Standing {
@@ -103,7 +143,27 @@ impl<'a> Frozen<'a> {
             .iter()
             .map(|sum| (sum / plane.rows as i64) as i32)
             .collect();
+        let activities = match plane.input.map(Input::activities) {
+            Some(channels) => {
+                let each = columns / channels.len();
+                channels
+                    .iter()
+                    .flat_map(|activity| std::iter::repeat_n(*activity, each))
+                    .collect()
+            }
+            None => vec![0; columns],
+        };
+        let prior = |of: Option<&[i16]>, at: usize| of.map_or(0, |of| i32::from(of[at]));
+        let row_prior = plane.prior.map(|prior| prior.rows);
+        let column_prior = plane.prior.map(|prior| prior.columns);
+        // Fitted to trained masks: odds rise with activity three eighths as steeply as with a weight.
+        let active = |at: usize| (activities[at] * i32::from(tilt) * 3) >> 3;
         Self {
+            row_leanings: (0..plane.rows).map(|row| prior(row_prior, row)).collect(),
+            column_leanings: (0..columns)
+                .map(|at| active(at) + prior(column_prior, at))
+                .collect(),
+            activities,
             columns,
             tilt: i32::from(tilt),
             logistic: Logistic::new(),
@@ -122,19 +182,23 @@ impl<'a> Frozen<'a> {
             tensor: magnitude - self.mean,
             row: magnitude - self.row_means[row],
             column: magnitude - self.column_means[column],
+            activity: self.activities[column],
         }
     }
 
-    /// The relative odds, in 65,536ths, that a weight is dropped. What a parent drops is all alike.
+    /// The logarithm, in 256ths, of the relative odds that a weight is dropped. What a parent drops is all alike.
+    #[inline]
+    pub(super) fn lean(&self, row: usize, column: usize, standing: Standing, stratum: usize) -> i32 {
+        if stratum == 1 {
+            return 0;
+        }
+        standing.lift() * self.tilt + self.row_leanings[row] + self.column_leanings[column]
+    }
+
+    /// The relative odds themselves, in 65,536ths.
     #[inline]
     pub(super) fn odds(&self, row: usize, column: usize, standing: Standing, stratum: usize) -> u64 {
-        if stratum == 1 {
-            return 1 << 16;
-        }
-        let leaning = self.plane.prior.map_or(0, |prior| {
-            i32::from(prior.rows[row]) + i32::from(prior.columns[column])
-        });
-        self.logistic.exp(standing.lift() * self.tilt + leaning)
+        self.logistic.exp(self.lean(row, column, standing, stratum))
     }
 
     /// The summed odds of each row, by stratum.
@@ -153,19 +217,44 @@ impl<'a> Frozen<'a> {
 }
 
 /// The relative odds of every weight, row-major, that it is dropped.
-pub(in crate::mask) fn odds(weights: &[f32], rows: usize, tilt: u8) -> Vec<u64> {
-    let frozen = Frozen::new(
-        Plane {
-            weights,
-            rows,
-            parent: None,
-            prior: None,
-        },
-        tilt,
-    );
+pub(in crate::mask) fn odds(plane: Plane, tilt: u8) -> Vec<u64> {
+    let frozen = Frozen::new(plane, tilt);
     let of = |at: usize| {
         let (row, column) = (at / frozen.columns, at % frozen.columns);
-        frozen.odds(row, column, frozen.standing(row, column), 0)
+        let standing = frozen.standing(row, column);
+        frozen.odds(row, column, standing, plane.stratum(at))
     };
-    (0..weights.len()).map(of).collect()
+    (0..plane.weights.len()).map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_lean_by_what_they_read() {
+        let input = Input {
+            factors: &[1.0, 4.0, -1.0, 0.0, 1.0],
+            summands: &[0.0, 0.0, -3.0, -1.0, f32::NAN],
+        };
+        // 3, 12, and none of the others is ever active: they stand out by four octaves at most.
+        let activities = input.activities();
+        assert_eq!(activities[1..], [256, -256, -256, -256]);
+        let plane = Plane {
+            weights: &[0.5; 20],
+            rows: 2,
+            parent: None,
+            prior: None,
+            input: Some(Input {
+                factors: &[1.0, 4.0],
+                summands: &[0.0, 0.0],
+            }),
+        };
+        let odds = odds(plane, 8);
+        assert_eq!(odds[..10], odds[10..]);
+        assert!(odds[..5].iter().all(|own| *own == odds[0]) && odds[5..10].iter().all(|own| *own == odds[5]));
+        // Two octaves of activity: 2 nats an octave, of which three eighths, are 1.5 nats.
+        let times = odds[5] as f64 / odds[0] as f64;
+        assert!((times - 1.5_f64.exp()).abs() < 0.05, "{times}");
+    }
 }

@@ -27,11 +27,27 @@ pub(super) fn class(standing: i32) -> usize {
     ((standing + 128) >> 4).clamp(0, CLASSES as i32 - 1) as usize
 }
 
+/// 2^31 / n, for the numbers that are asked for often.
+static RECIPROCALS: [u32; 1 << 12] = {
+    let mut reciprocals = [0; 1 << 12];
+    let mut n = 1;
+    while n < reciprocals.len() {
+        reciprocals[n] = (1 << 31) / n as u32;
+        n += 1;
+    }
+    reciprocals
+};
+
 /// A frequency, in 2^−24, that begins as `prior` and follows what was seen as if `prior` were `weight` weights.
 #[inline]
 pub(super) fn shrunk(dropped: u32, passed: u32, prior: u32, weight: u32) -> u32 {
     let sum = (u64::from(dropped) << FINE) + u64::from(weight) * u64::from(prior);
-    (sum / u64::from(passed + weight)) as u32
+    let of = passed + weight;
+    let reciprocal = RECIPROCALS
+        .get(of as usize)
+        .copied()
+        .unwrap_or_else(|| (1 << 31) / of);
+    ((sum * u64::from(reciprocal)) >> 31) as u32
 }
 
 /// The logit of a frequency in 2^−24.

@@ -16,6 +16,8 @@ pub(super) const EXPONENT_MAX: i32 = 3071;
 
 /// e^(1/256) · 2^62, rounded.
 const STEP: u128 = 4_629_735_647_166_717_428;
+/// Fraction bits of [`Tables::exp`].
+const EXP_BITS: u32 = 24;
 /// Fraction bits of [`powers`].
 const POWER_BITS: u32 = 40;
 
@@ -24,7 +26,7 @@ struct Tables {
     squash: Vec<u16>,
     /// The least logit whose probability is at least the index.
     stretch: Vec<i16>,
-    /// e^(x / 256) · 2^16 for each x from −[`EXPONENT_MAX`].
+    /// e^(x / 256) · 2^24 for each x from −[`EXPONENT_MAX`].
     exp: Vec<u64>,
 }
 
@@ -52,9 +54,9 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
         .map(|x| {
             let power = powers[x.unsigned_abs() as usize];
             let value = if x < 0 {
-                (1 << (POWER_BITS + 16)) / power
+                (1 << (POWER_BITS + EXP_BITS)) / power
             } else {
-                power >> (POWER_BITS - 16)
+                power >> (POWER_BITS - EXP_BITS)
             };
             value as u64
         })
@@ -99,10 +101,16 @@ impl Logistic {
         i32::from(self.stretch[probability.clamp(1, ONE - 1) as usize])
     }
 
-    /// e^(x / 256) · 2^16, x clamped to ±[`EXPONENT_MAX`]; never 0.
+    /// e^(x / 256) · 2^16, x clamped to ±[`EXPONENT_MAX`].
     #[inline]
     pub(super) fn exp(self, x: i32) -> u64 {
-        self.exp[(x.clamp(-EXPONENT_MAX, EXPONENT_MAX) + EXPONENT_MAX) as usize]
+        self.exp[(x.clamp(-EXPONENT_MAX, EXPONENT_MAX) + EXPONENT_MAX) as usize] >> (EXP_BITS - 16)
+    }
+
+    /// The greatest x with e^(x / 256) · 2^24 at most `power`; if there is none, the least.
+    pub(super) fn ln(self, power: u64) -> i32 {
+        let above = self.exp.partition_point(|value| *value <= power);
+        (above as i32 - 1).max(0) - EXPONENT_MAX
     }
 }
 
@@ -124,6 +132,20 @@ mod tests {
         for x in -EXPONENT_MAX..=EXPONENT_MAX {
             let exact = (f64::from(x) / 256.0).exp() * 65_536.0;
             assert!((tables.exp(x) as f64 - exact).abs() <= 1.0 + exact * 1e-8, "{x}");
+        }
+    }
+
+    #[test]
+    fn ln_undoes_exp() {
+        let tables = Logistic::new();
+        assert_eq!(tables.ln(0), -EXPONENT_MAX);
+        for power in (200..1 << 36).step_by(123_456_789) {
+            let exact = (power as f64 / f64::from(1 << 24)).ln() * 256.0;
+            let given = f64::from(tables.ln(power));
+            assert!(
+                exact - 1.5 < given && given < exact + 0.5,
+                "{power}: {given}, not {exact}"
+            );
         }
     }
 

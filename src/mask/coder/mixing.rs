@@ -1,13 +1,15 @@
 //! The model of level `best`: eight contexts and what is known of row and column, mixed.
 
-use super::adaptive::{Counter, Mixer};
+use super::adaptive::{Counter, Mixers};
 use super::frozen::Frozen;
 use super::levels::{CLASSES, LEVELS, class, level, logit, middle, shrunk};
-use super::logistic::Logistic;
+use super::logistic::{LOGIT_MAX, Logistic};
 use super::walk::{Model, Next};
 
-/// Predictions that are mixed: the prior, eight counters, row, column, a constant.
-const INPUTS: usize = 12;
+/// Counters that are asked.
+const TABLES: usize = 8;
+/// Predictions that are mixed: the prior, the counters', row, column, a constant.
+const INPUTS: usize = TABLES + 4;
 /// Levels of columns in the context of three.
 const COARSE: usize = 12;
 /// A counter forgets what is longer ago than this many bits.
@@ -48,25 +50,21 @@ fn coarse(level: usize) -> usize {
 /// See the module.
 pub(super) struct Mixing {
     logistic: Logistic,
-    counters: [Vec<Counter>; 8],
-    mixers: [Mixer<INPUTS>; 3],
+    counters: [Vec<Counter>; TABLES],
+    mixers: Mixers<INPUTS>,
     // Of the tensor.
     density: [u32; 2],
     columns: Vec<[u32; 2]>,
     rows_passed: u32,
-    above: Vec<bool>,
     // Of the row.
-    number: usize,
     row: Row,
-    left: [bool; 2],
-    corner: bool,
     // Of the prediction.
     column: usize,
     cell: usize,
-    at: [usize; 8],
+    at: [usize; TABLES],
     sets: [usize; 3],
     mixed: [i32; 3],
-    logits: [i32; INPUTS],
+    logits: [i16; INPUTS],
 }
 
 impl Mixing {
@@ -90,7 +88,8 @@ impl Mixing {
             middle(row) + middle(column) - middle(12)
         });
         let mut weights = [2_000; INPUTS];
-        (weights[0], weights[INPUTS - 1]) = (40_000, 0);
+        weights[0] = 40_000;
+        weights[TABLES + 3..].fill(0);
         Self {
             logistic,
             counters: [
@@ -100,21 +99,17 @@ impl Mixing {
                 by_both(),
                 by_density(CLASSES),
                 by_density(CLASSES),
-                by_density(64),
                 by_three,
+                by_density(CLASSES * CLASSES),
             ],
-            mixers: [LEVELS * 8, CLASSES * LEVELS, LEVELS].map(|sets| Mixer::new(sets, weights)),
+            mixers: Mixers::new([LEVELS * 2, CLASSES * LEVELS, COARSE * CLASSES], weights),
             density: [1; 2],
             columns: Vec::new(),
-            above: Vec::new(),
             rows_passed: 0,
-            number: 0,
             row: Row::default(),
-            left: [false; 2],
-            corner: false,
             column: 0,
             cell: 0,
-            at: [0; 8],
+            at: [0; TABLES],
             sets: [0; 3],
             mixed: [0; 3],
             logits: [0; INPUTS],
@@ -130,20 +125,11 @@ impl Model for Mixing {
         self.columns.clear();
         self.columns.resize(frozen.columns, [0; 2]);
         self.rows_passed = 0;
-        self.above.clear();
-        self.above.resize(frozen.columns, false);
-        self.number = usize::MAX;
     }
 
-    fn begin_row(&mut self, row: usize) {
-        if self.number.wrapping_add(1) != row {
-            self.above.fill(false);
-        }
-        self.number = row;
+    fn begin_row(&mut self) {
         self.rows_passed += 1;
         self.row = Row::default();
-        self.left = [false; 2];
-        self.corner = false;
     }
 
     #[inline]
@@ -159,20 +145,17 @@ impl Model for Mixing {
             density,
             COLUMN_WEIGHT,
         );
-        let [dense, row, row_sign, col] = [density, row, row_sign, col].map(|of| logit(of, self.logistic));
-        let [tensor_class, row_class, column_class] =
-            [next.standing.tensor, next.standing.row, next.standing.column].map(class);
-        let above = |at: usize| usize::from(self.above.get(at).is_some_and(|dropped| *dropped));
-        let near = usize::from(self.left[0])
-            | usize::from(self.left[1]) << 1
-            | above(column) << 2
-            | usize::from(self.corner) << 3
-            | above(column + 1) << 4;
-        let count = near.count_ones().min(3) as usize;
-        let seen = usize::from(next.seen);
-        (self.logits[9], self.logits[10], self.logits[11]) = (row_sign, col, 256);
-        let [dense, row, row_sign, col] = [dense, row, row_sign, col].map(level);
-
+        let [row_sign_logit, col_logit] = [logit(row_sign, self.logistic), logit(col, self.logistic)];
+        let dense = level(logit(density, self.logistic));
+        let row = level(logit(row, self.logistic));
+        let (row_sign, col) = (level(row_sign_logit), level(col_logit));
+        let tensor_class = class(next.standing.tensor);
+        let row_class = class(next.standing.row);
+        let column_class = class(next.standing.column);
+        self.logits[TABLES + 1] = row_sign_logit as i16;
+        self.logits[TABLES + 2] = col_logit as i16;
+        self.logits[TABLES + 3] = 256;
+        let activity = class(next.standing.activity);
         self.at = [
             (dense * CLASSES + tensor_class) * CLASSES + row_class,
             (dense * CLASSES + row_class) * CLASSES + column_class,
@@ -180,30 +163,31 @@ impl Model for Mixing {
             (dense * LEVELS + row_sign) * LEVELS + col,
             row_sign * CLASSES + tensor_class,
             col * CLASSES + row_class,
-            dense * 64 + (near | seen << 5),
             (row_sign * COARSE + coarse(col)) * CLASSES + tensor_class,
+            (row_sign * CLASSES + activity) * CLASSES + column_class,
         ];
-        self.logits[0] = logit(next.prior, self.logistic);
-        for ((logit, table), at) in self.logits[1..9].iter_mut().zip(&self.counters).zip(self.at) {
-            *logit = self.logistic.stretch(table[at].probability());
+        self.logits[0] = next.prior.clamp(-LOGIT_MAX, LOGIT_MAX) as i16;
+        for ((logit, table), at) in self.logits[1..=TABLES]
+            .iter_mut()
+            .zip(&self.counters)
+            .zip(self.at)
+        {
+            *logit = self.logistic.stretch(table[at].probability()) as i16;
         }
         self.sets = [
-            row_sign * 8 + count * 2 + seen,
+            row_sign * 2 + usize::from(next.seen),
             tensor_class * LEVELS + dense,
-            col,
+            coarse(col) * CLASSES + activity,
         ];
-        for ((mixed, mixer), set) in self.mixed.iter_mut().zip(&self.mixers).zip(self.sets) {
-            *mixed = mixer.mix(set, &self.logits);
-        }
+        self.mixed = self.mixers.mix(self.sets, &self.logits);
         (self.column, self.cell) = (column, cell);
         self.logistic.squash(self.mixed.iter().sum::<i32>() / 3)
     }
 
     #[inline]
     fn update(&mut self, dropped: bool) {
-        for ((mixer, mixed), set) in self.mixers.iter_mut().zip(self.mixed).zip(self.sets) {
-            mixer.update(set, &self.logits, mixed, dropped, self.logistic);
-        }
+        self.mixers
+            .update(self.sets, &self.logits, self.mixed, dropped, self.logistic);
         for (table, at) in self.counters.iter_mut().zip(self.at) {
             table[at].update::<LIMIT>(dropped);
         }
@@ -212,7 +196,5 @@ impl Model for Mixing {
             self.row.dropped[self.cell] += 1;
             self.columns[self.column][self.cell / 2] += 1;
         }
-        self.corner = std::mem::replace(&mut self.above[self.column], dropped);
-        self.left = [dropped, self.left[0]];
     }
 }

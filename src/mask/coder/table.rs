@@ -103,7 +103,7 @@ impl Model for Table {
         self.settle_columns();
     }
 
-    fn begin_row(&mut self, _: usize) {
+    fn begin_row(&mut self) {
         self.rows_passed += 1;
         (self.passed, self.dropped) = ([0; 4], [0; 4]);
         self.settle_row();

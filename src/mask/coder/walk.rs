@@ -9,6 +9,7 @@
 use super::Damaged;
 use super::adaptive::Counter;
 use super::frozen::{Frozen, Standing};
+use super::levels::logit;
 use super::logistic::{Logistic, ONE};
 use super::range::BitCoder;
 use crate::mask::Bits;
@@ -26,8 +27,8 @@ pub(super) struct Next {
     pub(super) stratum: usize,
     /// Whether it is negative.
     pub(super) negative: bool,
-    /// The probability by odds alone, in 2^−24.
-    pub(super) prior: u32,
+    /// The logit of the probability by odds alone.
+    pub(super) prior: i32,
     /// Whether its row holds a dropped weight so far.
     pub(super) seen: bool,
 }
@@ -40,7 +41,7 @@ pub(super) trait Model {
     /// Begins a tensor. `density` is each stratum's share of dropped weights, in 2^−24.
     fn begin_tensor(&mut self, frozen: &Frozen, density: [u32; 2]);
     /// Begins a row that drops something; those left out drop nothing.
-    fn begin_row(&mut self, row: usize);
+    fn begin_row(&mut self);
     /// The probability, in 65,536ths, that `next` is dropped.
     fn predict(&mut self, next: &Next) -> u32;
     /// Learns whether it was.
@@ -86,6 +87,7 @@ pub(super) fn walk<C: BitCoder, M: Model>(
 ) -> Result<(), Damaged> {
     let Frozen { plane, columns, .. } = frozen;
     let columns = *columns;
+    let logistic = Logistic::new();
     let row_odds = frozen.row_odds();
     let mut odds_left = row_odds
         .iter()
@@ -116,21 +118,27 @@ pub(super) fn walk<C: BitCoder, M: Model>(
         if !flags.code(coder, any, expected >> 8) {
             continue;
         }
-        model.begin_row(row);
+        model.begin_row();
+        let rate_logits = rate.map(|rate| logistic.ln(rate));
         let mut seen = false;
         let mut expected = expected;
         for (column, at) in range.enumerate() {
             let stratum = plane.stratum(at);
             let standing = frozen.standing(row, column);
-            let mut prior = 0;
-            if M::PRIOR {
-                let odds = frozen.odds(row, column, standing, stratum);
-                let own = probability((rate[stratum] * odds) >> 16);
-                prior = if seen { own } else { first_of_row(own, expected) };
-                expected = expected.saturating_sub(own);
-            }
             if left == [0, 0] {
                 break;
+            }
+            let mut prior = 0;
+            if M::PRIOR {
+                let lean = frozen.lean(row, column, standing, stratum);
+                prior = if seen {
+                    rate_logits[stratum] + lean
+                } else {
+                    let own = probability((rate[stratum] * logistic.exp(lean)) >> 16);
+                    let prior = first_of_row(own, expected);
+                    expected = expected.saturating_sub(own);
+                    logit(prior as u32, logistic)
+                };
             }
             let negative = plane.weights[at].is_sign_negative();
             let next = Next {
@@ -138,7 +146,7 @@ pub(super) fn walk<C: BitCoder, M: Model>(
                 standing,
                 stratum,
                 negative,
-                prior: prior as u32,
+                prior,
                 seen,
             };
             let probability = model.predict(&next);

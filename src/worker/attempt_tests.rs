@@ -32,6 +32,7 @@ fn input() -> AttemptInput {
         labelled: Vec::new(),
         start: None,
         kpi: Kpi::Probe,
+        judged_before: 0,
         gate: GateSettings::default(),
         site: "osaka".parse().unwrap(),
         version: MaskVersion(7),

@@ -62,8 +62,7 @@ pub async fn create(
     by: &str,
 ) -> Result<ValidationSet, CatalogError> {
     const NEXT: &str = "SELECT COALESCE(MAX(version), 0) + 1 FROM validation_set WHERE site = $1";
-    const SET: &str =
-        "INSERT INTO validation_set (site, version, digest, created_at, created_by) VALUES ($1, $2, $3, $4, $5)";
+    const SET: &str = "INSERT INTO validation_set (site, version, digest, created_at, created_by) VALUES ($1, $2, $3, $4, $5)";
     const IMAGE: &str =
         "INSERT INTO validation_image (site, version, digest, name, class, split, bytes, phash, metadata)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (site, version, digest) DO NOTHING";
@@ -146,8 +145,7 @@ async fn judged(tx: &mut Tx, site: &SiteName, version: ValidationVersion) -> Res
         JOIN validation_set AS judge ON judge.site = job.site AND judge.version = job.validation
         WHERE job.site = $1 AND job.mask IS NOT NULL AND judge.digest =
             (SELECT digest FROM validation_set WHERE site = $1 AND version = $2)";
-    let Count(judged) =
-        on!(tx, db => sqlx::query_scalar(SQL).bind(site).bind(version).fetch_one(db).await?);
+    let Count(judged) = on!(tx, db => sqlx::query_scalar(SQL).bind(site).bind(version).fetch_one(db).await?);
     Ok(judged)
 }
 

@@ -9,11 +9,10 @@
 //! arXiv 2409.07577, and one set measured here lost accuracy while its
 //! effective rank rose by 2 %, which is why a gain of rank starts at 5 %.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-use super::groups::{GroupFigure, GroupKind};
+use super::groups::GroupFigure;
+pub use super::reason::{Reason, Signal};
 use super::report::{Both, Estimate, LabelFree, Widened};
 
 /// What the gate knows of a mask.
@@ -126,226 +125,6 @@ impl Verdict {
     /// Whether the job is to end with `no improvement found` and no mask version.
     pub fn is_no_improvement(&self) -> bool {
         self.reasons().contains(&Reason::NoImprovement)
-    }
-}
-
-/// Why a mask did not pass. `Display` gives the sentence for people.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(tag = "code", rename_all = "kebab-case")]
-pub enum Reason {
-    /// The best checkpoint is the base itself.
-    NoImprovement,
-    /// Neither labels nor signals were given.
-    NoEvidence,
-    /// A figure is not a number, or an interval is upside down.
-    UnusableEvidence,
-    /// No worse than the base, but no better either.
-    NoMeasurableEffect,
-    /// The interval is too wide.
-    TooFewImages {
-        /// Labelled images given.
-        images: usize,
-        /// How many would suffice if the difference stayed as it is.
-        enough: Option<u64>,
-    },
-    /// A class is too small for any interval.
-    TooFewOfAClass {
-        /// Images of the smallest class.
-        images: usize,
-        /// Images of each class that are asked for.
-        enough: usize,
-    },
-    /// The whole interval lies below zero.
-    Worse {
-        /// Its upper end.
-        upper: f64,
-    },
-    /// The interval is wider than 95 % because these images have judged before.
-    IntervalWidened {
-        /// How many masks.
-        judged_before: u32,
-    },
-    /// A class pays for the mean.
-    ClassWorse {
-        /// The class.
-        class: String,
-        /// Its labelled images.
-        images: usize,
-        /// Its recall with the mask less that with the base.
-        difference: f64,
-        /// The upper end of that difference's interval.
-        upper: f64,
-    },
-    /// A slice pays for the mean.
-    SliceWorse {
-        /// The slice, as `KEY=VALUE`.
-        slice: String,
-        /// Its labelled images.
-        images: usize,
-        /// Its balanced accuracy with the mask less that with the base.
-        difference: f64,
-        /// The upper end of that difference's interval.
-        upper: f64,
-    },
-    /// A label-free signal has lost.
-    SignalLost {
-        /// Which.
-        signal: Signal,
-        /// Its figure for the base.
-        base: f64,
-        /// Its figure for the mask.
-        mask: f64,
-    },
-    /// A label-free signal shows no gain.
-    SignalNotGained {
-        /// Which.
-        signal: Signal,
-    },
-}
-
-/// A label-free signal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Signal {
-    /// How alike all embeddings are.
-    Collapse,
-    /// How many dimensions are in use.
-    EffectiveRank,
-    /// Whether a view finds its own image.
-    InstanceRetrieval,
-    /// Whether images keep their neighbours.
-    NeighbourhoodStability,
-    /// How fast the eigenvalues fall.
-    Decay,
-    /// Whether two halves of the images are sorted alike.
-    ClusterStability,
-    /// How many ways the patches of an image differ by.
-    PatchRank,
-}
-
-impl fmt::Display for Signal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Collapse => "mean pairwise cosine",
-            Self::EffectiveRank => "effective rank",
-            Self::InstanceRetrieval => "instance retrieval",
-            Self::NeighbourhoodStability => "neighbourhood stability",
-            Self::Decay => "decay of the eigenvalues",
-            Self::ClusterStability => "cluster stability",
-            Self::PatchRank => "effective rank of patches",
-        })
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoImprovement => {
-                f.write_str("no improvement found: the best checkpoint is the base itself")
-            }
-            Self::NoEvidence => {
-                f.write_str("there is no evidence: neither labelled images nor label-free signals")
-            }
-            Self::UnusableEvidence => f.write_str("the evidence is unusable: a figure is not a number"),
-            Self::NoMeasurableEffect => f.write_str("no measurable effect"),
-            Self::TooFewImages {
-                images,
-                enough: Some(enough),
-            } => {
-                write!(
-                    f,
-                    "{images} labelled images are too few to tell; about {enough} would suffice"
-                )
-            }
-            Self::TooFewImages { images, enough: None } => {
-                write!(f, "{images} labelled images are too few to tell")
-            }
-            Self::TooFewOfAClass { images, enough } => {
-                write!(
-                    f,
-                    "a class has {images} labelled images, too few to tell; {enough} of each would suffice"
-                )
-            }
-            Self::Worse { upper } => {
-                write!(f, "the mask is worse than the base (by {:.3} or more)", -upper)
-            }
-            Self::IntervalWidened { judged_before: 1 } => {
-                f.write_str("interval widened: this validation set has judged 1 mask before")
-            }
-            Self::IntervalWidened { judged_before } => {
-                write!(
-                    f,
-                    "interval widened: this validation set has judged {judged_before} masks before"
-                )
-            }
-            Self::ClassWorse {
-                class: name,
-                images,
-                difference,
-                upper,
-            } => group_worse(f, GroupKind::Class, name, *images, *difference, *upper),
-            Self::SliceWorse {
-                slice: name,
-                images,
-                difference,
-                upper,
-            } => group_worse(f, GroupKind::Slice, name, *images, *difference, *upper),
-            Self::SignalLost { signal, base, mask } => {
-                write!(f, "{signal} went from {base:.3} to {mask:.3}")
-            }
-            Self::SignalNotGained { signal } => write!(f, "{signal} shows no gain"),
-        }
-    }
-}
-
-/// "class `crack` (64 images) is worse with the mask: recall -0.120, at most -0.020"
-fn group_worse(
-    f: &mut fmt::Formatter<'_>,
-    kind: GroupKind,
-    name: &str,
-    images: usize,
-    difference: f64,
-    upper: f64,
-) -> fmt::Result {
-    let figure = match kind {
-        GroupKind::Class => "recall",
-        GroupKind::Slice => "balanced accuracy",
-    };
-    let kind = kind.word();
-    write!(
-        f,
-        "{kind} `{name}` ({images} images) is worse with the mask: {figure} {difference:+.3}"
-    )?;
-    if upper < 0.0 {
-        return write!(f, ", at most {upper:+.3}");
-    }
-    Ok(())
-}
-
-impl From<&GroupFigure> for Reason {
-    fn from(group: &GroupFigure) -> Self {
-        let GroupFigure {
-            kind,
-            name,
-            images,
-            difference,
-            ..
-        } = group;
-        let (name, images, upper, difference) = (name.clone(), *images, difference.upper, difference.value);
-        match kind {
-            GroupKind::Class => Self::ClassWorse {
-                class: name,
-                images,
-                difference,
-                upper,
-            },
-            GroupKind::Slice => Self::SliceWorse {
-                slice: name,
-                images,
-                difference,
-                upper,
-            },
-        }
     }
 }
 
@@ -493,23 +272,20 @@ fn judge_signals(signals: &LabelFree, settings: &GateSettings) -> Verdict {
 /// Signals that hold and never refuse: the first two rest on the same spectra
 /// and groups as the ones above, and two faces of one loss are no two losses.
 fn further_lost(signals: &LabelFree, settings: &GateSettings) -> Vec<Reason> {
-    let decay = (signals.base.decay.zip(signals.mask.decay)).filter(|(base, mask)| {
-        (mask - 1.0).abs() > (base - 1.0).abs() + settings.decay_drift
-    });
+    let decay = (signals.base.decay.zip(signals.mask.decay))
+        .filter(|(base, mask)| (mask - 1.0).abs() > (base - 1.0).abs() + settings.decay_drift);
     let both = |both: &Both| (both.base, both.mask);
-    let clusters = (signals.clusters.as_ref().map(both))
-        .filter(|(base, mask)| *mask < base - settings.cluster_loss);
-    let patches = (signals.patches.as_ref().map(both))
-        .filter(|(base, mask)| *mask < base * (1.0 - settings.rank_loss));
+    let clusters =
+        (signals.clusters.as_ref().map(both)).filter(|(base, mask)| *mask < base - settings.cluster_loss);
+    let patches =
+        (signals.patches.as_ref().map(both)).filter(|(base, mask)| *mask < base * (1.0 - settings.rank_loss));
     let found = [
         (Signal::Decay, decay),
         (Signal::ClusterStability, clusters),
         (Signal::PatchRank, patches),
     ];
     (found.into_iter())
-        .filter_map(|(signal, lost)| {
-            lost.map(|(base, mask)| Reason::SignalLost { signal, base, mask })
-        })
+        .filter_map(|(signal, lost)| lost.map(|(base, mask)| Reason::SignalLost { signal, base, mask }))
         .collect()
 }
 

@@ -228,9 +228,18 @@ fn patches_clusters_and_decay_hold_and_never_refuse() {
         change(evidence.label_free.as_mut().unwrap());
         judge(&evidence, &GateSettings::default())
     };
-    assert_eq!(with(|found| found.patches = Some(Both { base: 50.0, mask: 49.0 })), Verdict::Passed);
+    assert_eq!(
+        with(|found| found.patches = Some(Both {
+            base: 50.0,
+            mask: 49.0
+        })),
+        Verdict::Passed
+    );
     let all = with(|found| {
-        found.patches = Some(Both { base: 50.0, mask: 40.0 });
+        found.patches = Some(Both {
+            base: 50.0,
+            mask: 40.0,
+        });
         found.clusters = Some(Both { base: 0.7, mask: 0.4 });
         (found.base.decay, found.mask.decay) = (Some(1.1), Some(1.8));
     });
@@ -238,7 +247,10 @@ fn patches_clusters_and_decay_hold_and_never_refuse() {
     let said = all.reasons()[2].to_string();
     assert_eq!(said, "effective rank of patches went from 50.000 to 40.000");
     assert_eq!(
-        with(|found| found.clusters = Some(Both { base: f64::NAN, mask: 0.4 })),
+        with(|found| found.clusters = Some(Both {
+            base: f64::NAN,
+            mask: 0.4
+        })),
         held(Reason::UnusableEvidence)
     );
 }

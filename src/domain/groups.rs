@@ -115,7 +115,10 @@ mod tests {
             group("line=4", 60, -0.1, 0.1),
             group("line=5", 60, f64::NAN, -0.1),
         ];
-        let found: Vec<&str> = worse(&groups, &settings).iter().map(|group| group.name.as_str()).collect();
+        let found: Vec<&str> = worse(&groups, &settings)
+            .iter()
+            .map(|group| group.name.as_str())
+            .collect();
         assert_eq!(found, ["line=2", "line=1"]);
     }
 }

@@ -40,7 +40,9 @@ impl Metadata {
     /// Takes the first of `pairs` that an image may carry, and leaves the others
     /// out: for tables whose further columns may hold anything.
     pub fn of_usable(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
-        let usable = pairs.into_iter().filter(|(key, value)| is_usable(key) && is_usable(value));
+        let usable = pairs
+            .into_iter()
+            .filter(|(key, value)| is_usable(key) && is_usable(value));
         Self(usable.take(MOST_PAIRS).collect())
     }
 }
@@ -56,7 +58,10 @@ impl TryFrom<BTreeMap<String, String>> for Metadata {
         if pairs.len() > MOST_PAIRS {
             return Err(InvalidMetadata::TooMany(pairs.len()));
         }
-        match pairs.iter().find(|(key, value)| !is_usable(key) || !is_usable(value)) {
+        match pairs
+            .iter()
+            .find(|(key, value)| !is_usable(key) || !is_usable(value))
+        {
             Some((key, _)) => Err(InvalidMetadata::Unusable(
                 key.chars().filter(|c| !c.is_control()).take(40).collect(),
             )),
@@ -127,7 +132,10 @@ mod tests {
         let many: BTreeMap<String, String> = (0..17)
             .map(|number| (number.to_string(), "a".to_owned()))
             .collect();
-        assert_eq!(Metadata::try_from(many.clone()), Err(InvalidMetadata::TooMany(17)));
+        assert_eq!(
+            Metadata::try_from(many.clone()),
+            Err(InvalidMetadata::TooMany(17))
+        );
         let long = ("remark".to_owned(), "a".repeat(129));
         let kept = Metadata::of_usable(std::iter::once(long).chain(many));
         assert_eq!(kept.pairs().len(), 16);

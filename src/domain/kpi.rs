@@ -115,7 +115,9 @@ pub enum KpiError {
         cost: String,
     },
     /// The matrix has too few or too many classes, or nothing costs anything.
-    #[error("the cost matrix needs 2 to {MOST_CLASSES} classes with names of 1 to {LONGEST_NAME} bytes and one cost above 0")]
+    #[error(
+        "the cost matrix needs 2 to {MOST_CLASSES} classes with names of 1 to {LONGEST_NAME} bytes and one cost above 0"
+    )]
     Matrix,
     /// The validation set has no such class.
     #[error("the KPI names class `{given}`, but the validation split has {known}")]
@@ -166,7 +168,11 @@ impl Kpi {
     /// 1 for shares, the greatest cost for costs.
     pub fn unit(&self) -> f64 {
         match self {
-            Self::Cost { costs } => costs.values().flat_map(BTreeMap::values).copied().fold(0.0, f64::max),
+            Self::Cost { costs } => costs
+                .values()
+                .flat_map(BTreeMap::values)
+                .copied()
+                .fold(0.0, f64::max),
             _ => 1.0,
         }
     }
@@ -367,12 +373,27 @@ mod tests {
             ("cost", "is not as expected"),
             (r#"{"name": "cost"}"#, "missing field `costs`"),
             (r#"{"normal": "ok", "rate": 0.05}"#, "missing field `name`"),
-            (r#"{"name": "recall-at-false-alarm", "normal": "ok", "rate": 5}"#, "5 is no rate"),
-            (r#"{"name": "recall-at-false-alarm", "normal": "", "rate": 0.1}"#, "names no class"),
-            (r#"{"name": "cost", "costs": {"a": {"b": -1}, "b": {"a": 1}}}"#, "cannot cost -1"),
-            (r#"{"name": "cost", "costs": {"a": {"b": 0}, "b": {"a": 0}}}"#, "one cost above 0"),
+            (
+                r#"{"name": "recall-at-false-alarm", "normal": "ok", "rate": 5}"#,
+                "5 is no rate",
+            ),
+            (
+                r#"{"name": "recall-at-false-alarm", "normal": "", "rate": 0.1}"#,
+                "names no class",
+            ),
+            (
+                r#"{"name": "cost", "costs": {"a": {"b": -1}, "b": {"a": 1}}}"#,
+                "cannot cost -1",
+            ),
+            (
+                r#"{"name": "cost", "costs": {"a": {"b": 0}, "b": {"a": 0}}}"#,
+                "one cost above 0",
+            ),
             (r#"{"name": "cost", "costs": {"a": {"b": 1}}}"#, "2 to 64 classes"),
-            (r#"{"name": "cost", "costs": [[0, 1], [1, 0]]}"#, "is not as expected"),
+            (
+                r#"{"name": "cost", "costs": [[0, 1], [1, 0]]}"#,
+                "is not as expected",
+            ),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(sentence), "{text}: {error}");

@@ -14,6 +14,7 @@ pub mod image;
 pub mod job;
 pub mod kpi;
 pub mod permission;
+pub mod reason;
 pub mod report;
 pub mod snapshot;
 pub mod validation;

@@ -175,7 +175,12 @@ impl LabelFree {
         let decays = [self.base.decay, self.mask.decay].into_iter().flatten();
         let both = [self.clusters, self.patches].into_iter().flatten();
         let further = both.flat_map(|both| [both.base, both.mask]).chain(decays);
-        figures.as_flattened().iter().copied().chain(further).all(f64::is_finite)
+        figures
+            .as_flattened()
+            .iter()
+            .copied()
+            .chain(further)
+            .all(f64::is_finite)
             && self.stability.is_finite()
             && [base, mask, difference]
                 .iter()

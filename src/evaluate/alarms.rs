@@ -49,7 +49,9 @@ impl Run {
         };
         let mut sorted: Vec<(f64, usize)> = scores.iter().map(suspicion).zip(0..).collect();
         sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let (normal, defects) = sorted.into_iter().partition(|(_, image)| labels[*image] == normal);
+        let (normal, defects) = sorted
+            .into_iter()
+            .partition(|(_, image)| labels[*image] == normal);
         Self { normal, defects }
     }
 
@@ -121,11 +123,26 @@ mod tests {
         let labels: Vec<usize> = (0..60).map(|image| usize::from(image >= 40)).collect();
         let scores = |shift: f64| OutOfFold {
             runs: vec![suspicions(
-                &(0..60).map(|image| if image < 40 { f64::from(image) } else { f64::from(image) - shift }).collect::<Vec<_>>(),
+                &(0..60)
+                    .map(|image| {
+                        if image < 40 {
+                            f64::from(image)
+                        } else {
+                            f64::from(image) - shift
+                        }
+                    })
+                    .collect::<Vec<_>>(),
             )],
         };
         let classes = [(0..40).collect(), (40..60).collect()];
-        let drawn = recall(&scores(15.0), &scores(0.0), &labels, (0, 0.05), &classes, &Resampling::default());
+        let drawn = recall(
+            &scores(15.0),
+            &scores(0.0),
+            &labels,
+            (0, 0.05),
+            &classes,
+            &Resampling::default(),
+        );
         let figure = drawn.figure();
         assert!((figure.base.value - 0.35).abs() < 1e-12, "{figure:?}");
         assert!((figure.mask.value - 1.0).abs() < 1e-12);

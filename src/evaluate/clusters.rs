@@ -93,12 +93,17 @@ fn centres(unit: &[f32], dim: usize, half: &[usize], stream: &mut Stream) -> Vec
         for (image, cluster) in half.iter().zip(&sorted) {
             counts[*cluster] += 1;
             let sums = &mut sums[cluster * dim..][..dim];
-            sums.iter_mut().zip(row(*image)).for_each(|(sum, value)| *sum += f64::from(*value));
+            sums.iter_mut()
+                .zip(row(*image))
+                .for_each(|(sum, value)| *sum += f64::from(*value));
         }
         for (cluster, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
             let sums = &sums[cluster * dim..][..dim];
             let centre = &mut centres[cluster * dim..][..dim];
-            centre.iter_mut().zip(sums).for_each(|(centre, sum)| *centre = (sum / count as f64) as f32);
+            centre
+                .iter_mut()
+                .zip(sums)
+                .for_each(|(centre, sum)| *centre = (sum / count as f64) as f32);
         }
     }
     centres
@@ -111,7 +116,9 @@ fn adjusted_rand(one: &[usize], other: &[usize]) -> f64 {
     let pairs = |count: u64| (count * count.saturating_sub(1) / 2) as f64;
     let together: f64 = table.as_flattened().iter().map(|count| pairs(*count)).sum();
     let rows: f64 = table.iter().map(|row| pairs(row.iter().sum())).sum();
-    let columns: f64 = (0..CLUSTERS).map(|column| pairs(table.iter().map(|row| row[column]).sum())).sum();
+    let columns: f64 = (0..CLUSTERS)
+        .map(|column| pairs(table.iter().map(|row| row[column]).sum()))
+        .sum();
     let expected = rows * columns / pairs(one.len() as u64).max(1.0);
     let most = f64::midpoint(rows, columns);
     if most == expected {

@@ -38,7 +38,9 @@ pub(super) fn cost(
 /// What each image costs, the mean over the repeats.
 fn paid(of: &OutOfFold, labels: &[usize], costs: &[Vec<f64>]) -> Vec<f64> {
     let mut shares = vec![0.0; costs.len()];
-    labels.iter().for_each(|label| shares[*label] += 1.0 / labels.len() as f64);
+    labels
+        .iter()
+        .for_each(|label| shares[*label] += 1.0 / labels.len() as f64);
     let mut paid = vec![0.0; labels.len()];
     for run in &of.runs {
         for ((paid, scores), label) in paid.iter_mut().zip(run).zip(labels) {
@@ -52,7 +54,8 @@ fn paid(of: &OutOfFold, labels: &[usize], costs: &[Vec<f64>]) -> Vec<f64> {
 fn cheapest(scores: &[f64], shares: &[f64], costs: &[Vec<f64>]) -> usize {
     let expected = |answer: usize| -> f64 {
         let of = scores.iter().zip(shares).zip(costs);
-        of.map(|((score, share), costs)| score.exp() * share * costs[answer]).sum()
+        of.map(|((score, share), costs)| score.exp() * share * costs[answer])
+            .sum()
     };
     let mut least = (f64::INFINITY, 0);
     for answer in 0..costs.len() {
@@ -70,7 +73,12 @@ mod tests {
 
     fn scores(probabilities: &[[f64; 2]]) -> OutOfFold {
         OutOfFold {
-            runs: vec![probabilities.iter().map(|of| of.iter().map(|p| p.ln()).collect()).collect()],
+            runs: vec![
+                probabilities
+                    .iter()
+                    .map(|of| of.iter().map(|p| p.ln()).collect())
+                    .collect(),
+            ],
         }
     }
 

@@ -36,7 +36,11 @@ pub(super) struct Drawn {
 
 impl Drawn {
     fn gain(&self, (base, mask): Pair) -> f64 {
-        if self.less_is_better { base - mask } else { mask - base }
+        if self.less_is_better {
+            base - mask
+        } else {
+            mask - base
+        }
     }
 
     fn estimate(&self, confidence: f64, of: impl Fn(Pair) -> f64) -> Estimate {

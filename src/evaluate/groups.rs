@@ -106,7 +106,10 @@ fn slices(classes: &[Vec<usize>], metadata: &[Metadata]) -> Vec<Group> {
     let mut keys = BTreeMap::<&str, BTreeMap<&str, Vec<Vec<usize>>>>::new();
     for (class, images) in classes.iter().enumerate() {
         for image in images {
-            let pairs = metadata.get(*image).into_iter().flat_map(|metadata| metadata.pairs());
+            let pairs = metadata
+                .get(*image)
+                .into_iter()
+                .flat_map(|metadata| metadata.pairs());
             for (key, value) in pairs {
                 let of_value = keys.entry(key).or_default().entry(value);
                 of_value.or_insert_with(|| vec![Vec::new(); classes.len()])[class].push(*image);
@@ -143,7 +146,10 @@ pub(super) fn confusion(
             counts[*label][*answer] += 1;
         }
         let mean = |count: u64| count as f64 / answers.len().max(1) as f64;
-        counts.into_iter().map(|row| row.into_iter().map(mean).collect()).collect()
+        counts
+            .into_iter()
+            .map(|row| row.into_iter().map(mean).collect())
+            .collect()
     };
     ConfusionFigures {
         classes: names.iter().map(|name| (*name).to_owned()).collect(),
@@ -165,8 +171,10 @@ mod tests {
         let classes = (0..2).map(|class| (class..200).step_by(2).collect()).collect();
         let metadata = |image: usize| {
             let pairs = [("line", image / 2 % 4), ("serial", image)];
-            let pairs: BTreeMap<String, String> =
-                pairs.iter().map(|(key, value)| ((*key).to_owned(), value.to_string())).collect();
+            let pairs: BTreeMap<String, String> = pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), value.to_string()))
+                .collect();
             Metadata::try_from(pairs).unwrap()
         };
         (classes, (0..200).map(metadata).collect())
@@ -180,16 +188,29 @@ mod tests {
     fn one_slice_gets_worse_while_the_mean_gets_better() {
         let (classes, metadata) = lines();
         let base = run(|image| image % 10 < 7);
-        let mask = run(|image| if image / 2 % 4 == 3 { image % 10 < 2 } else { image % 10 < 9 });
+        let mask = run(|image| {
+            if image / 2 % 4 == 3 {
+                image % 10 < 2
+            } else {
+                image % 10 < 9
+            }
+        });
         let figures = figures(&base, &mask, &classes, &NAMES, &metadata, &Resampling::default());
         let names: Vec<&str> = figures.iter().map(|group| group.name.as_str()).collect();
         assert_eq!(names, ["crack", "ok", "line=0", "line=1", "line=2", "line=3"]);
-        assert!(figures[..2].iter().all(|class| class.figure.difference.value > 0.0));
+        assert!(
+            figures[..2]
+                .iter()
+                .all(|class| class.figure.difference.value > 0.0)
+        );
         let found = worse(&figures, &GateSettings::default());
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].name.as_str(), found[0].images), ("line=3", 50));
         assert!(found[0].difference.upper < 0.0);
-        assert!(found[0].difference.upper > found[0].figure.difference.upper, "wider than 95 %");
+        assert!(
+            found[0].difference.upper > found[0].figure.difference.upper,
+            "wider than 95 %"
+        );
     }
 
     #[test]
@@ -213,7 +234,14 @@ mod tests {
                 resamples: 500,
                 ..Resampling::default()
             };
-            let figures = figures(&noise(2 * trial), &noise(2 * trial + 1), &classes, &NAMES, &metadata, &resampling);
+            let figures = figures(
+                &noise(2 * trial),
+                &noise(2 * trial + 1),
+                &classes,
+                &NAMES,
+                &metadata,
+                &resampling,
+            );
             figures.iter().any(|group| group.difference.upper < 0.0)
         });
         let held = held.count();
@@ -223,7 +251,12 @@ mod tests {
     #[test]
     fn rows_of_the_confusion_sum_to_the_images_of_their_class() {
         let labels = [0, 0, 0, 1];
-        let figures = confusion(&[vec![0, 1, 0, 1], vec![0, 0, 0, 0]], &[vec![0, 0, 0, 1]], &labels, &NAMES);
+        let figures = confusion(
+            &[vec![0, 1, 0, 1], vec![0, 0, 0, 0]],
+            &[vec![0, 0, 0, 1]],
+            &labels,
+            &NAMES,
+        );
         assert_eq!(figures.base, [[2.5, 0.5], [0.5, 0.5]]);
         assert_eq!(figures.mask, [[3.0, 0.0], [0.0, 1.0]]);
     }

@@ -101,12 +101,22 @@ pub fn labelled(
         ..settings.resampling
     };
     let neighbours = |of| knn::leave_one_out(of, labels, &settings.knn).map(|found| one_run(&found, labels));
-    let knn = paired::drawn(&neighbours(base)?, &neighbours(mask)?, labels, &resampling(&Kpi::Knn))?;
+    let knn = paired::drawn(
+        &neighbours(base)?,
+        &neighbours(mask)?,
+        labels,
+        &resampling(&Kpi::Knn),
+    )?;
     let (base, mask) = (Gram::new(base), Gram::new(mask));
     let few_shot = if smallest_class > settings.few_shot.shots {
         let shots = |of| few_shot::few_shot(of, labels, &settings.few_shot);
         let resampling = resampling(&Kpi::FewShot);
-        Some(paired::drawn(&shots(&base)?, &shots(&mask)?, labels, &resampling)?)
+        Some(paired::drawn(
+            &shots(&base)?,
+            &shots(&mask)?,
+            labels,
+            &resampling,
+        )?)
     } else {
         None
     };
@@ -117,12 +127,22 @@ pub fn labelled(
     let classes = confusion::by_label(labels, asked.classes.len());
     let defined = match Definition::of(asked) {
         None => None,
-        Some(Definition::Recall(at)) => {
-            Some(alarms::recall(&base, &mask, labels, at, &classes, &resampling(asked.kpi)))
-        }
-        Some(Definition::Cost(costs)) => {
-            Some(costs::cost(&base, &mask, labels, &costs, &classes, &resampling(asked.kpi)))
-        }
+        Some(Definition::Recall(at)) => Some(alarms::recall(
+            &base,
+            &mask,
+            labels,
+            at,
+            &classes,
+            &resampling(asked.kpi),
+        )),
+        Some(Definition::Cost(costs)) => Some(costs::cost(
+            &base,
+            &mask,
+            labels,
+            &costs,
+            &classes,
+            &resampling(asked.kpi),
+        )),
     };
     let judged = match asked.kpi {
         Kpi::Probe => Some(&probe),
@@ -274,7 +294,14 @@ mod tests {
             ..TrainingFigures::default()
         };
         let settings = GateSettings::default();
-        Report::judged(kpi, Some(figures), None, training, ImageCounts::default(), settings)
+        Report::judged(
+            kpi,
+            Some(figures),
+            None,
+            training,
+            ImageCounts::default(),
+            settings,
+        )
     }
 
     #[test]
@@ -300,7 +327,10 @@ mod tests {
             let plain = report.validation.unwrap().of(&kpi).unwrap().difference;
             let widened = again.widened.unwrap();
             assert!(widened.difference.lower < plain.lower && widened.difference.upper > plain.upper);
-            assert_eq!((widened.judged_before, widened.confidence), (199, 1.0 - 0.05 / 200.0));
+            assert_eq!(
+                (widened.judged_before, widened.confidence),
+                (199, 1.0 - 0.05 / 200.0)
+            );
         }
     }
 
@@ -331,9 +361,15 @@ mod tests {
         assert_eq!(report.gate.verdict.word(), "held");
         assert_eq!(report.worse[0].name, "shift=night");
         let first = report.gate.verdict.reasons()[0].to_string();
-        assert!(first.starts_with("slice `shift=night` (100 images) is worse"), "{first}");
+        assert!(
+            first.starts_with("slice `shift=night` (100 images) is worse"),
+            "{first}"
+        );
         let text = report.to_json().unwrap();
-        assert!(text.find("shift=night") < text.find("\"validation\""), "said first");
+        assert!(
+            text.find("shift=night") < text.find("\"validation\""),
+            "said first"
+        );
     }
 
     #[test]

@@ -71,13 +71,7 @@ impl Gram {
     /// Trains on the images `train` and gives, for each of the images `test`,
     /// the logarithm of the probability of each class, as if all classes were
     /// equally frequent; minus infinity for a class that `train` lacks.
-    pub fn fit_and_score(
-        &self,
-        train: &[usize],
-        test: &[usize],
-        labels: &[usize],
-        l2: f64,
-    ) -> Vec<Vec<f64>> {
+    pub fn fit_and_score(&self, train: &[usize], test: &[usize], labels: &[usize], l2: f64) -> Vec<Vec<f64>> {
         let own: Vec<usize> = train.iter().map(|image| labels[*image]).collect();
         let present = by_class(&own);
         let classes = own.iter().max().map_or(0, |greatest| greatest + 1);
@@ -141,7 +135,12 @@ impl OutOfFold {
 
     /// Whether that was right.
     pub fn right(&self, labels: &[usize]) -> Answers {
-        let right = |run: Vec<usize>| run.iter().zip(labels).map(|(answer, label)| Some(answer == label)).collect();
+        let right = |run: Vec<usize>| {
+            run.iter()
+                .zip(labels)
+                .map(|(answer, label)| Some(answer == label))
+                .collect()
+        };
         self.answers().into_iter().map(right).collect()
     }
 }

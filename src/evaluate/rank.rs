@@ -88,9 +88,13 @@ fn decay(eigenvalues: &[f64]) -> Option<f64> {
     if fitted.len() < LEAST_FITTED {
         return None;
     }
-    let points = (DECAY_FROM..).zip(fitted).map(|(rank, value)| ((rank as f64).ln(), value.ln()));
+    let points = (DECAY_FROM..)
+        .zip(fitted)
+        .map(|(rank, value)| ((rank as f64).ln(), value.ln()));
     let count = fitted.len() as f64;
-    let (x, y) = points.clone().fold((0.0, 0.0), |(x, y), point| (x + point.0 / count, y + point.1 / count));
+    let (x, y) = points.clone().fold((0.0, 0.0), |(x, y), point| {
+        (x + point.0 / count, y + point.1 / count)
+    });
     let (slope, square) = points.fold((0.0, 0.0), |(slope, square), point| {
         let along = point.0 - x;
         (slope + along * (point.1 - y), square + along * along)

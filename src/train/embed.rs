@@ -67,7 +67,9 @@ impl Embedder {
             }
             let apart = map.f_sub(&map.f_mean_dim(&[1_i64][..], true, None)?)?;
             let taken = all.min(PATCHES);
-            let places: Vec<i64> = (0..taken).map(|patch| (2 * patch + 1) * all / (2 * taken)).collect();
+            let places: Vec<i64> = (0..taken)
+                .map(|patch| (2 * patch + 1) * all / (2 * taken))
+                .collect();
             let places = Tensor::f_from_slice(&places)?.f_to_device(self.device)?;
             patches.extend(values(&apart.f_index_select(1, &places)?)?);
         }

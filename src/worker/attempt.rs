@@ -417,7 +417,14 @@ fn reported(input: &AttemptInput, judged: Judged, training: TrainingFigures, ima
     } = judged;
     // A validation set that says nothing is no licence to ask the weaker signals: then nothing is known.
     let signals = Some(label_free.clone()).filter(|_| !unusable_validation);
-    let report = Report::judged(input.kpi.clone(), validation, signals, training, images, input.gate);
+    let report = Report::judged(
+        input.kpi.clone(),
+        validation,
+        signals,
+        training,
+        images,
+        input.gate,
+    );
     Report {
         test,
         random_mask,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::Split;
+use crate::domain::image::Metadata;
 use crate::mask::{Limits, apply_artefact, decode};
 use crate::train::device::DeviceChoice;
 use crate::train::generated::{QUICK, generated_base};
@@ -173,6 +174,7 @@ fn the_newest_checkpoint_that_is_whole_is_taken_and_the_others_are_named() {
 fn a_validation_set_that_says_nothing_holds_the_mask() {
     let mut input = input();
     let one_class = |n| LabelledPicture {
+        metadata: Metadata::default(),
         picture: picture(n),
         class: "good".to_owned(),
         split: Split::Validation,

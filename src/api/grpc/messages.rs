@@ -141,7 +141,9 @@ pub fn labelled(page: Vec<LabelledImage>) -> proto::ListLabelledReply {
         image: Some(blob(image.digest, image.bytes)),
         class: image.class,
         split: image.split.word().to_owned(),
-        metadata: std::collections::BTreeMap::from(image.metadata).into_iter().collect(),
+        metadata: std::collections::BTreeMap::from(image.metadata)
+            .into_iter()
+            .collect(),
     });
     proto::ListLabelledReply {
         labelled: labelled.collect(),

@@ -250,12 +250,7 @@ fn compared(
             })
         }
     };
-    same(
-        "report",
-        "figure",
-        job.kpi.to_string(),
-        report.kpi.to_string(),
-    )?;
+    same("report", "figure", job.kpi.to_string(), report.kpi.to_string())?;
     let settings = |settings| serde_json::to_string(settings).unwrap_or_default();
     same(
         "report",
@@ -263,7 +258,10 @@ fn compared(
         settings(&job.gate),
         settings(&report.gate.settings),
     )?;
-    let answers = report.validation.as_ref().filter(|figures| figures.of(&report.kpi).is_some());
+    let answers = report
+        .validation
+        .as_ref()
+        .filter(|figures| figures.of(&report.kpi).is_some());
     if let Some(figures) = answers {
         let told = figures.widened.map_or(0, |widened| widened.judged_before);
         same(

@@ -33,7 +33,12 @@ pub fn print(title: &str, report: &Report) {
         );
     }
     if let Some(validation) = &report.validation {
-        labelled("validation split, which the gate judged by", &report.kpi, validation, None);
+        labelled(
+            "validation split, which the gate judged by",
+            &report.kpi,
+            validation,
+            None,
+        );
     }
     if let Some(signals) = &report.label_free {
         label_free(signals);
@@ -129,8 +134,15 @@ fn confusion(answers: &ConfusionFigures) {
     }
     printer::line("\nwhat was taken for what, in images: base, then mask");
     let row = |(truth, class): (usize, &String)| {
-        let cell = |answer: usize| format!("{:.1} {:.1}", answers.base[truth][answer], answers.mask[truth][answer]);
-        std::iter::once(class.clone()).chain((0..classes.len()).map(cell)).collect()
+        let cell = |answer: usize| {
+            format!(
+                "{:.1} {:.1}",
+                answers.base[truth][answer], answers.mask[truth][answer]
+            )
+        };
+        std::iter::once(class.clone())
+            .chain((0..classes.len()).map(cell))
+            .collect()
     };
     let answers = classes.iter().map(|class| format!("AS {class}"));
     let titles = std::iter::once(String::new()).chain(answers).collect();

@@ -75,7 +75,11 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
     let metadata = (labelled.iter().map(|(_, path)| files::metadata(path))).collect::<Result<Vec<_>, _>>()?;
     let classes: Vec<&str> = classes.iter().map(|(name, _)| name.as_str()).collect();
     let counts = classes.iter().zip(confusion::by_label(&labels, classes.len()));
-    args.kpi.check(&counts.map(|(class, images)| (*class, images.len() as u64)).collect())?;
+    args.kpi.check(
+        &counts
+            .map(|(class, images)| (*class, images.len() as u64))
+            .collect(),
+    )?;
     let asked = Asked {
         kpi: &args.kpi,
         classes: &classes,

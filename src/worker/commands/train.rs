@@ -174,7 +174,10 @@ fn input(args: &TrainArgs) -> Result<AttemptInput, WorkerCommandError> {
     };
     if !labelled.is_empty() {
         let mut classes = BTreeMap::new();
-        for of_gate in labelled.iter().filter(|labelled| labelled.split == Split::Validation) {
+        for of_gate in labelled
+            .iter()
+            .filter(|labelled| labelled.split == Split::Validation)
+        {
             *classes.entry(of_gate.class.as_str()).or_insert(0) += 1;
         }
         args.kpi.check(&classes)?;

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::groups::GroupKind;
 use crate::domain::report::{Figure, LabelFree, SpaceFigures};
 
 fn labelled(lower: f64, upper: f64) -> Evidence {

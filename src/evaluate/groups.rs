@@ -188,13 +188,7 @@ mod tests {
     fn one_slice_gets_worse_while_the_mean_gets_better() {
         let (classes, metadata) = lines();
         let base = run(|image| image % 10 < 7);
-        let mask = run(|image| {
-            if image / 2 % 4 == 3 {
-                image % 10 < 2
-            } else {
-                image % 10 < 9
-            }
-        });
+        let mask = run(|image| image / 2 % 4 != 3 || image % 10 < 4);
         let figures = figures(&base, &mask, &classes, &NAMES, &metadata, &Resampling::default());
         let names: Vec<&str> = figures.iter().map(|group| group.name.as_str()).collect();
         assert_eq!(names, ["crack", "ok", "line=0", "line=1", "line=2", "line=3"]);
@@ -224,7 +218,7 @@ mod tests {
     #[test]
     fn groups_that_nothing_happened_to_are_seldom_worse() {
         let (classes, metadata) = lines();
-        let held = (0..60_u64).filter(|trial| {
+        let held = (0..30_u64).filter(|trial| {
             let noise = |seed| {
                 let mut stream = super::super::random::Stream::new(seed, &[]);
                 let right: Vec<bool> = (0..200).map(|_| stream.below(10) < 8).collect();
@@ -245,7 +239,7 @@ mod tests {
             figures.iter().any(|group| group.difference.upper < 0.0)
         });
         let held = held.count();
-        assert!(held <= 6, "{held} of 60");
+        assert!(held <= 4, "{held} of 30");
     }
 
     #[test]

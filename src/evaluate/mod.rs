@@ -306,9 +306,9 @@ mod tests {
 
     #[test]
     fn every_kpi_sees_a_better_mask_and_a_set_that_judged_often_asks_for_more() {
-        let (base, labels) = synthetic::gaussians(200, 12, 2, 0.5, 1);
-        let (mask, _) = synthetic::gaussians(200, 12, 2, 1.5, 1);
-        let rows = |values| Embeddings::new(values, 12).unwrap();
+        let (base, labels) = synthetic::gaussians(120, 8, 2, 0.3, 1);
+        let (mask, _) = synthetic::gaussians(120, 8, 2, 1.5, 1);
+        let rows = |values| Embeddings::new(values, 8).unwrap();
         let recall = r#"{"name": "recall-at-false-alarm", "normal": "ok", "rate": 0.1}"#;
         let cost = r#"{"name": "cost", "costs": {"crack": {"ok": 20}, "ok": {"crack": 1}}}"#;
         for kpi in ["probe", "knn", "few-shot", recall, cost] {
@@ -323,23 +323,23 @@ mod tests {
             };
             let report = judged(kpi.clone(), figures(0));
             assert_eq!(report.gate.verdict.word(), "passed", "{kpi}");
-            let again = figures(199);
+            let again = figures(19);
             let plain = report.validation.unwrap().of(&kpi).unwrap().difference;
             let widened = again.widened.unwrap();
             assert!(widened.difference.lower < plain.lower && widened.difference.upper > plain.upper);
             assert_eq!(
                 (widened.judged_before, widened.confidence),
-                (199, 1.0 - 0.05 / 200.0)
+                (19, 1.0 - 0.05 / 20.0)
             );
         }
     }
 
     #[test]
     fn a_slice_that_the_mask_ruins_holds_it_and_is_said_first() {
-        let (base, labels) = synthetic::gaussians(400, 12, 2, 0.7, 1);
+        let (base, labels) = synthetic::gaussians(400, 12, 2, 0.4, 1);
         let (better, _) = synthetic::gaussians(400, 12, 2, 2.0, 1);
         let (ruined, _) = synthetic::gaussians(400, 12, 2, -1.0, 1);
-        let night = |image: usize| image / 2 % 4 == 0;
+        let night = |image: usize| image / 2 % 8 == 0;
         let mask: Vec<f32> = (better.iter().zip(&ruined).enumerate())
             .map(|(at, (better, ruined))| if night(at / 12) { *ruined } else { *better })
             .collect();
@@ -362,7 +362,7 @@ mod tests {
         assert_eq!(report.worse[0].name, "shift=night");
         let first = report.gate.verdict.reasons()[0].to_string();
         assert!(
-            first.starts_with("slice `shift=night` (100 images) is worse"),
+            first.starts_with("slice `shift=night` (50 images) is worse"),
             "{first}"
         );
         let text = report.to_json().unwrap();

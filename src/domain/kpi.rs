@@ -61,6 +61,7 @@ enum Document {
 }
 
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = KpiWord)]
 #[serde(rename_all = "kebab-case")]
 enum Word {
     /// Balanced accuracy of the linear probe.
@@ -72,6 +73,7 @@ enum Word {
 }
 
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = DefinedKpi)]
 #[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
 enum Defined {
     /// Share of the images that are not `normal` and that are found.
@@ -204,8 +206,8 @@ impl Kpi {
                 })
             }
             Self::Cost { costs } => {
-                let named = costs.iter().flat_map(|(truth, row)| row.keys().chain([truth]));
-                named.into_iter().try_for_each(|class| known(class))?;
+                let mut named = costs.iter().flat_map(|(truth, row)| row.keys().chain([truth]));
+                named.try_for_each(|class| known(class))?;
                 for (truth, answer) in pairs(classes.keys().copied()) {
                     if costs.get(truth).and_then(|row| row.get(answer)).is_none() {
                         return Err(KpiError::NoCost {
@@ -243,8 +245,8 @@ impl Kpi {
                     }
                 }
                 let narrow = costs.values().all(|row| row.len() <= MOST_CLASSES);
-                let names = costs.iter().flat_map(|(truth, row)| row.keys().chain([truth]));
-                let named = names.into_iter().all(|name| usable(name));
+                let mut names = costs.iter().flat_map(|(truth, row)| row.keys().chain([truth]));
+                let named = names.all(|name| usable(name));
                 if !(2..=MOST_CLASSES).contains(&costs.len()) || !narrow || !named || self.unit() <= 0.0 {
                     return Err(KpiError::Matrix);
                 }

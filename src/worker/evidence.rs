@@ -162,9 +162,10 @@ fn views(model: &Embedded, dim: usize) -> Result<Views<'_>, EvaluateError> {
     Ok(Views {
         first: Embeddings::new(&model.plain, dim)?,
         second: Embeddings::new(&model.viewed, dim)?,
-        patches: match model.patches.is_empty() {
-            true => None,
-            false => Some(Embeddings::new(&model.patches, dim)?),
+        patches: if model.patches.is_empty() {
+            None
+        } else {
+            Some(Embeddings::new(&model.patches, dim)?)
         },
     })
 }

@@ -152,10 +152,13 @@ fn a_kpi_of_ones_own_is_a_text_or_a_file_and_is_checked_before_the_training() {
         said.contains("names class `ok`, but the validation split has `bad`, `good`"),
         "{said}"
     );
-    let said = server
-        .katagami(&["job", "start", "osaka", "--kpi", "magic"])
-        .refused(2);
-    assert!(said.contains("there is no figure `magic`"), "{said}");
+    let said = server.katagami(&["job", "start", "osaka", "--kpi", "magic"]);
+    assert_eq!(
+        said.code,
+        Some(2),
+        "an argument is refused before anything is asked"
+    );
+    assert!(said.err.contains("there is no figure `magic`"), "{}", said.err);
 }
 
 #[test]

@@ -58,5 +58,21 @@ export const short = (digest) => digest.replace(/^sha256:/, '').slice(0, 12);
 /** `mask 3`, or what runs without one. */
 export const maskName = (version) => (version === null || version === undefined ? 'the plain base' : `mask ${version}`);
 
-/** The figures by their names for people. */
+/** The figures that are the same everywhere, by their names for people. */
 export const KPIS = { probe: 'Linear probe', knn: 'Nearest neighbours', 'few-shot': 'Few labelled images' };
+
+/** A KPI (`src/domain/kpi.rs`) for people: one of the above, or a figure that the site defines. */
+export function kpiName(kpi) {
+  if (typeof kpi === 'string') return KPIS[kpi] ?? kpi;
+  if (kpi.name === 'recall-at-false-alarm') return `Defects found at ${+(kpi.rate * 100).toFixed(2)} % false alarms`;
+  return kpi.name === 'cost' ? 'Cost of an image' : kpi.name;
+}
+
+/** Whether a KPI is a cost: a number of the site's own unit, of which less is better. */
+export const isCost = (kpi) => kpi.name === 'cost';
+
+/** A value of the KPI: a share, or a cost. */
+export const kpiValue = (kpi, value) => (isCost(kpi) ? value.toFixed(3) : percent(value));
+
+/** How much better, in points, or in the unit of costs; above zero is better. */
+export const kpiGain = (kpi, gain) => (isCost(kpi) ? `${gain < 0 ? '−' : '+'}${Math.abs(gain).toFixed(3)}` : points(gain));

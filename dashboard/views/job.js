@@ -2,7 +2,7 @@
 
 import { lossCurve } from '../charts.js';
 import { h } from '../dom.js';
-import { KPIS, count, counted, duration, short } from '../format.js';
+import { KPIS, count, counted, duration, kpiName, short } from '../format.js';
 import { action, badge, emptyNotice, facts, field, maskLink, problemNotice, siteHead, table, time } from '../parts.js';
 import { may } from '../permission.js';
 import { link } from '../router.js';
@@ -105,7 +105,7 @@ function startForm(site, masks, start) {
       h('div', { class: 'fields' },
         field('Recipe', h('input', { name: 'recipe', placeholder: 'factory', autocomplete: 'off' })),
         field('Budget', h('input', { name: 'budget', type: 'number', min: 1, step: 1, placeholder: 'the recipe\'s' }), 'steps of training'),
-        field('Judged by', h('select', { name: 'kpi' }, h('option', { value: '' }, `the site's: ${KPIS[site.kpi] ?? site.kpi}`),
+        field('Judged by', h('select', { name: 'kpi' }, h('option', { value: '' }, `the site's: ${kpiName(site.kpi)}`),
           Object.entries(KPIS).map(([kpi, words]) => h('option', { value: kpi }, words)))),
         field('Starts from', h('select', { name: 'start' }, h('option', { value: '' }, 'the stable mask, else the base'), h('option', { value: 'base' }, 'the plain base'),
           masks.map((mask) => h('option', { value: mask.version }, `mask ${mask.version}`)))),
@@ -169,7 +169,7 @@ export function jobPage(context, { id }) {
         ['Base', h('code', { title: job.base }, short(job.base))],
         ['Recipe', job.budget ? `${job.recipe}, ${counted(job.budget, 'step')}` : job.recipe],
         ['Starts from', job.start === 'base' ? 'the plain base' : maskLink(job.site, job.start.mask)],
-        ['Judged by', `${KPIS[job.kpi] ?? job.kpi}, ${job.validation ? `validation set ${job.validation}` : 'without labels'}`],
+        ['Judged by', `${kpiName(job.kpi)}, ${job.validation ? `validation set ${job.validation}` : 'without labels'}`],
         ['Asked for', [time(job.created_at), ` by ${job.created_by}`]],
         job.started_at && ['Began', time(job.started_at)],
         job.ended_at && ['Ended', [time(job.ended_at), job.started_at && `, after ${duration((Date.parse(job.ended_at) - Date.parse(job.started_at)) / 1000)}`]],

@@ -2,7 +2,7 @@
 
 import { densityBars, differenceBar, lossCurve, reachOf } from '../charts.js';
 import { h } from '../dom.js';
-import { KPIS, bytes, count, counted, duration, percent, points, sentence, short } from '../format.js';
+import { KPIS, bytes, count, counted, duration, kpiGain, kpiName, kpiValue, percent, points, sentence, short } from '../format.js';
 import { badge, emptyNotice, facts, maskLink, siteHead, table, time } from '../parts.js';
 import { may } from '../permission.js';
 import { link } from '../router.js';
@@ -26,11 +26,11 @@ export function masksPage({ api, me, path }, { site: name }) {
         siteHead(site, 'masks', me),
         masks.length === 0
           ? emptyNotice('No mask yet', site.masks === 0 && site.images ? 'A training makes one, unless nothing is better than the plain base.' : 'Send images, then start a training.', site.images ? `katagami job start ${name}` : `katagami images submit ${name} FOLDER`)
-          : table('Masks', ['Mask', 'Gate', KPIS[site.kpi] ?? site.kpi, 'Against the base', '#Dropped', '#Size', 'On', 'Published'], masks.map((mask) => h('tr', { key: mask.version },
+          : table('Masks', ['Mask', 'Gate', kpiName(site.kpi), 'Against the base', '#Dropped', '#Size', 'On', 'Published'], masks.map((mask) => h('tr', { key: mask.version },
             h('th', { scope: 'row' }, maskLink(name, mask.version)),
             h('td', null, badge(mask.verdict)),
-            h('td', null, mask.kpi_base === null ? '–' : `${percent(mask.kpi_base)} → ${percent(mask.kpi_mask)}`),
-            h('td', null, mask.kpi_difference ? differenceBar(estimate(mask.kpi_difference), `${points(mask.kpi_difference[0])} points`, reach) : '–'),
+            h('td', null, mask.kpi_base === null ? '–' : `${kpiValue(site.kpi, mask.kpi_base)} → ${kpiValue(site.kpi, mask.kpi_mask)}`),
+            h('td', null, mask.kpi_difference ? differenceBar(estimate(mask.kpi_difference), `better by ${kpiGain(site.kpi, mask.kpi_difference[0])}`, reach) : '–'),
             h('td', { class: 'number' }, count(mask.flips)),
             h('td', { class: 'number' }, bytes(mask.bytes)),
             h('td', null, channels.filter((channel) => channel.mask === mask.version).map((channel) => h('span', { class: 'tag' }, channel.name))),
@@ -63,6 +63,7 @@ export function maskPage({ api, me, path }, { site: name, version }) {
         h('div', { class: 'title' }, h('h1', null, `Mask ${mask.version}`), badge(mask.verdict),
           may(me, 'release') && h('a', { class: 'button', href: `${link('sites', name, 'channels')}?mask=${mask.version}` }, 'Release …')),
         h('p', { class: 'lead' }, on.length ? ['Devices on ', on.map((channel, index) => [index > 0 && ', ', h('code', null, channel.name)]), ' run it.'] : 'No channel points at it.'),
+        worseFor(report.worse ?? []),
         verdict(mask.verdict, mask.reasons),
         reportSections(report, mask),
         h('section', { class: 'card' }, h('h2', null, 'The artefact'), facts([
@@ -77,6 +78,13 @@ export function maskPage({ api, me, path }, { site: name, version }) {
       ];
     },
   };
+}
+
+/** Who pays for the mean: said before anything else. */
+function worseFor(groups) {
+  return groups.length > 0 && h('div', { class: 'notice is-bad', 'data-worse': groups.length }, h('p', null, h('strong', null, 'Worse for some, whatever the mean says:')),
+    h('ul', null, groups.map((group) => h('li', { key: `${group.kind} ${group.name}` },
+      `${group.kind} `, h('code', null, group.name), ` on ${counted(group.images, 'image')}: ${percent(group.figure.base.value)} → ${percent(group.figure.mask.value)} (${points(group.difference.value)} points)`))));
 }
 
 /** What the gate decided, as sentences. */
@@ -97,7 +105,8 @@ function verdict(word, reasons) {
  */
 export function reportSections(report, mask) {
   const { validation, test, random_mask: random, label_free: signals, training, images } = report;
-  const all = [validation, test, random].filter(Boolean).flatMap((figures) => Object.keys(KPIS).map((kpi) => figureOf(figures, kpi)).filter(Boolean).map((figure) => figure.difference));
+  const all = [validation, test, random].filter(Boolean).flatMap((figures) => Object.keys(KPIS).map((kpi) => figureOf(figures, kpi)).filter(Boolean).map((figure) => figure.difference))
+    .concat([validation, test].filter(Boolean).flatMap((figures) => figures.groups ?? []).map((group) => group.figure.difference));
   const reach = all.length ? reachOf(all) : 0.01;
   return [
     test && h('section', { class: 'card', 'data-section': 'test' }, h('h2', null, 'On pictures that nothing has seen'),
@@ -105,8 +114,11 @@ export function reportSections(report, mask) {
       comparison('Base and mask on pictures that nothing has seen', test, report.kpi, reach, random)),
     validation && h('section', { class: 'card', 'data-section': 'validation' }, h('h2', null, 'What the gate judged by'),
       h('p', { class: 'muted' }, `The validation set: ${counted(validation.images, 'labelled image')}, ${count(validation.smallest_class)} of the smallest class. `,
-        `It judges by “${KPIS[report.kpi]}”: the difference has to be above zero with its whole interval, and nowhere below −${(report.gate.settings.margin * 100).toFixed(1)} points.`),
-      comparison('Base and mask on the validation set', validation, report.kpi, reach, null)),
+        `It judges by “${kpiName(report.kpi)}”: the mask has to be better with the whole interval of the difference.`),
+      validation.widened && h('p', null, `Interval widened: this validation set has judged ${counted(validation.widened.judged_before, 'mask')} before. At ${(validation.widened.confidence * 100).toFixed(2)} % the difference is `,
+        h('strong', null, kpiGain(report.kpi, validation.widened.difference.value)), ` (${kpiGain(report.kpi, validation.widened.difference.lower)} to ${kpiGain(report.kpi, validation.widened.difference.upper)}).`),
+      comparison('Base and mask on the validation set', validation, report.kpi, reach, null),
+      groupTable(validation.groups ?? [], reach), confusionTable(validation.confusion)),
     signals && h('section', { class: 'card', 'data-section': 'signals' }, h('h2', null, 'Signals without labels'),
       h('p', { class: 'muted' }, `On ${counted(signals.images, 'image')}. `, validation ? 'The gate did not need them: it had labels.' : 'The gate judged by these, and by no single one of them.'), signalTable(signals)),
     h('section', { class: 'card' }, h('h2', null, 'The training'),
@@ -130,10 +142,31 @@ function comparison(caption, figures, judgedBy, reach, random) {
     row(kpi, [words, kpi === judgedBy && h('span', { class: 'tag' }, 'judged by')], figureOf(figures, kpi), words, reach),
     random && figureOf(random, kpi) && row(`${kpi} random`, h('span', { class: 'muted' }, 'a random mask, as dense'), figureOf(random, kpi), `${words}, random mask`, reach, true),
   ]);
+  if (figures.defined) rows.unshift(definedRow(judgedBy, figures.defined));
   return [
     table(caption, ['Figure', '#Base', '#Mask', '#Difference', '95 % interval of the difference'], rows.filter(Boolean)),
     random && h('p', { class: 'hint' }, 'The random mask drops as many weights of each layer, but any: it shows what is owed to learning.'),
   ];
+}
+
+/** Recall of each class, balanced accuracy of each slice. */
+function groupTable(groups, reach) {
+  return groups.length > 0 && table('Recall of each class, balanced accuracy of each slice', ['Class or slice', '#Base', '#Mask', '#Difference', '95 % interval of the difference'],
+    groups.map((group) => row(`${group.kind} ${group.name}`, [group.kind === 'class' ? 'Class ' : 'Slice ', h('code', null, group.name), h('span', { class: 'muted small block' }, counted(group.images, 'image'))], group.figure, `${group.kind} ${group.name}`, reach)));
+}
+
+/** What was taken for what: images with the base, then with the mask. */
+function confusionTable(confusion) {
+  return confusion && h('details', null, h('summary', null, 'What was taken for what'), h('div', { class: 'scroll', role: 'region', 'aria-label': 'What was taken for what', tabindex: 0 },
+    table('Images of a class (rows) by the answer of base → mask', ['Class', ...confusion.classes.map((name) => `#As ${name}`)], confusion.classes.map((truth, row) => h('tr', { key: truth }, h('th', { scope: 'row' }, truth),
+      confusion.classes.map((answer, column) => h('td', { key: answer, class: 'number' }, `${confusion.base[row][column].toFixed(1)} → ${confusion.mask[row][column].toFixed(1)}`)))))));
+}
+
+/** The figure that the site defines, in its own unit. */
+function definedRow(kpi, { base, mask, difference }) {
+  return h('tr', { key: 'defined' }, h('th', { scope: 'row' }, kpiName(kpi), h('span', { class: 'tag' }, 'judged by')),
+    h('td', { class: 'number' }, kpiValue(kpi, base.value)), h('td', { class: 'number' }, kpiValue(kpi, mask.value)),
+    h('td', { class: 'number' }, h('strong', null, kpiGain(kpi, difference.value))), h('td', null, `${kpiGain(kpi, difference.lower)} to ${kpiGain(kpi, difference.upper)}`));
 }
 
 function row(key, title, figure, label, reach, isControl = false) {
@@ -148,9 +181,13 @@ function row(key, title, figure, label, reach, isControl = false) {
 
 const interval = ({ lower, upper }) => `95 % interval: ${percent(lower)} to ${percent(upper)}`;
 
-function signalTable({ base, mask, retrieval, stability }) {
+function signalTable({ base, mask, retrieval, stability, clusters, patches }) {
+  const or = (value, digits = 3) => (typeof value === 'number' ? value.toFixed(digits) : '–');
   const rows = [
     ['Effective rank', 'dimensions in use; more is better', base.effective_rank.toFixed(1), mask.effective_rank.toFixed(1)],
+    ['Decay of the eigenvalues', 'best near 1', or(base.decay), or(mask.decay)],
+    ['Effective rank of patches', 'ways that patches of a picture differ by; more is better', or(patches?.base, 1), or(patches?.mask, 1)],
+    ['Cluster stability', 'whether two halves of the pictures are sorted alike; 1 = alike', or(clusters?.base), or(clusters?.mask)],
     ['Mean pairwise cosine', '1 = all pictures look alike', base.mean_cosine.toFixed(3), mask.mean_cosine.toFixed(3)],
     ['Spread', 'about 1 = even, 0 = collapsed', base.spread.toFixed(3), mask.spread.toFixed(3)],
     ['Instance retrieval', 'pictures that find themselves in another view', percent(retrieval.base.value), percent(retrieval.mask.value)],

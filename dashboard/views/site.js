@@ -2,7 +2,7 @@
 
 import { differenceBar } from '../charts.js';
 import { h } from '../dom.js';
-import { KPIS, counted, percent, points } from '../format.js';
+import { counted, kpiGain, kpiName, kpiValue, points } from '../format.js';
 import { badge, facts, maskLink, siteHead, time } from '../parts.js';
 import { may } from '../permission.js';
 import { link } from '../router.js';
@@ -36,7 +36,7 @@ export function overviewPage({ api, me, path }, { site: name }) {
           h('section', { class: 'card' }, h('h2', null, 'This site'), facts([
             ['Images', counted(site.images, 'image')],
             ['Validation set', sets.length ? `version ${Math.max(...sets.map((set) => set.version))}` : 'none: masks are judged by signals without labels'],
-            ['Judged by', KPIS[site.kpi] ?? site.kpi],
+            ['Judged by', kpiName(site.kpi)],
             ['Devices', counted(site.devices, 'device')],
             ['Made', time(site.created_at)],
           ]))),
@@ -52,8 +52,8 @@ function runs(site, mask) {
     h('p', { class: 'big' }, maskLink(site.name, mask.version), ' ', badge(mask.verdict)),
     h('p', { class: 'muted' }, 'published ', time(mask.created_at)),
     mask.kpi_difference && [
-      h('p', null, KPIS[site.kpi], ': ', percent(mask.kpi_base), ' with the plain base, ', h('strong', null, percent(mask.kpi_mask)), ' with the mask.'),
-      differenceBar({ value: mask.kpi_difference[0], lower: mask.kpi_difference[1], upper: mask.kpi_difference[2] }, `Difference: ${points(mask.kpi_difference[0])} points`),
+      h('p', null, kpiName(site.kpi), ': ', kpiValue(site.kpi, mask.kpi_base), ' with the plain base, ', h('strong', null, kpiValue(site.kpi, mask.kpi_mask)), ' with the mask.'),
+      differenceBar({ value: mask.kpi_difference[0], lower: mask.kpi_difference[1], upper: mask.kpi_difference[2] }, `Better by ${kpiGain(site.kpi, mask.kpi_difference[0])}`),
     ],
   ];
 }

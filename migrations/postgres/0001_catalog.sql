@@ -62,6 +62,7 @@ CREATE INDEX image_metadata_value ON image_metadata (site, name, value);
 CREATE TABLE validation_set (
     site       TEXT   NOT NULL REFERENCES site (name),
     version    BIGINT NOT NULL,
+    digest     BYTEA NOT NULL, -- of what judges: the validation split's images and classes
     created_at BIGINT NOT NULL,
     created_by TEXT   NOT NULL,
     PRIMARY KEY (site, version)
@@ -76,6 +77,7 @@ CREATE TABLE validation_image (
     split   TEXT    NOT NULL,
     bytes   BIGINT  NOT NULL,
     phash   BIGINT  NOT NULL,
+    metadata TEXT   NOT NULL,
     PRIMARY KEY (site, version, digest),
     FOREIGN KEY (site, version) REFERENCES validation_set (site, version)
 );
@@ -108,6 +110,7 @@ CREATE TABLE job (
     snapshot         UUID  NOT NULL REFERENCES snapshot (id),
     base             BYTEA NOT NULL REFERENCES base (digest),
     validation       BIGINT,
+    judged_before    BIGINT  NOT NULL, -- masks that this validation set had judged when the attempt began
     recipe           TEXT    NOT NULL,
     budget           BIGINT,
     kpi              TEXT    NOT NULL,

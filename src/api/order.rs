@@ -2,8 +2,9 @@
 
 use super::state::App;
 use crate::catalog::jobs::ResolvedJob;
-use crate::catalog::{CatalogError, bases, channels, jobs, masks, sites, snapshots, validation};
+use crate::catalog::{CatalogError, Tx, bases, channels, jobs, masks, sites, snapshots, validation};
 use crate::domain::job::RECIPES;
+use crate::domain::kpi::{Kpi, KpiError};
 use crate::domain::permission::Actor;
 use crate::domain::{ChannelName, Digest, ErrorKind, MaskVersion, Problem, SiteName, SnapshotId};
 use crate::intake::{self, IntakeError};
@@ -43,6 +44,9 @@ pub enum OrderError {
         /// The server's.
         active: Digest,
     },
+    /// The KPI does not fit the validation set.
+    #[error(transparent)]
+    Kpi(#[from] KpiError),
     /// The snapshot could not be made.
     #[error(transparent)]
     Snapshot(#[from] IntakeError),
@@ -54,7 +58,7 @@ pub enum OrderError {
 impl Problem for OrderError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchRecipe { .. } | Self::Budget(_) => ErrorKind::Invalid,
+            Self::NoSuchRecipe { .. } | Self::Budget(_) | Self::Kpi(_) => ErrorKind::Invalid,
             Self::NoImages { .. } | Self::OtherBase { .. } => ErrorKind::Conflict,
             Self::Snapshot(error) => error.kind(),
             Self::Catalog(error) => error.kind(),
@@ -65,6 +69,7 @@ impl Problem for OrderError {
         match self {
             Self::NoSuchRecipe { .. } => "no_such_recipe",
             Self::Budget(_) => "budget_invalid",
+            Self::Kpi(_) => "kpi_invalid",
             Self::NoImages { .. } => "no_images",
             Self::OtherBase { .. } => "mask_of_other_base",
             Self::Snapshot(error) => error.code(),
@@ -84,6 +89,8 @@ pub async fn place(app: &App, actor: &Actor, site: &SiteName, new: NewJob) -> Re
     }
     let mut tx = app.catalog.read().await?;
     let settings = sites::needed(&mut tx, site).await?;
+    let kpi = new.kpi.unwrap_or(settings.kpi);
+    fits(&mut tx, site, &kpi).await?;
     let base = bases::active(&mut tx).await?.ok_or(CatalogError::NoBase)?;
     let base = base.manifest.digest;
     let start = start(&mut tx, site, new.start, base).await?;
@@ -117,7 +124,7 @@ pub async fn place(app: &App, actor: &Actor, site: &SiteName, new: NewJob) -> Re
         validation: validation::newest(&mut tx, site).await?,
         recipe,
         budget: new.budget,
-        kpi: new.kpi.unwrap_or(settings.kpi),
+        kpi,
         gate: settings.gate,
         parent: match start {
             Start::Base => None,
@@ -130,6 +137,18 @@ pub async fn place(app: &App, actor: &Actor, site: &SiteName, new: NewJob) -> Re
     let job = jobs::create(&mut tx, &order, &by).await?;
     tx.commit().await?;
     Ok(job)
+}
+
+/// Whether the newest validation set can answer the KPI; a site without one is judged without labels.
+async fn fits(tx: &mut Tx, site: &SiteName, kpi: &Kpi) -> Result<(), OrderError> {
+    let Some(version) = validation::newest(tx, site).await? else {
+        return Ok(());
+    };
+    let set = validation::get(tx, site, version).await?;
+    let classes = set.iter().flat_map(|set| &set.classes);
+    let judging = classes.filter(|(_, counts)| counts.validation > 0);
+    let judging = judging.map(|(class, counts)| (class.as_str(), counts.validation));
+    Ok(kpi.check(&judging.collect())?)
 }
 
 fn of_site(
@@ -145,7 +164,7 @@ fn of_site(
 /// What the training starts from: as asked, else the stable mask if it is
 /// bound to the active base, else the base.
 async fn start(
-    tx: &mut crate::catalog::Tx,
+    tx: &mut Tx,
     site: &SiteName,
     asked: Option<Start>,
     active: Digest,

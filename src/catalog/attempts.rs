@@ -27,6 +27,8 @@ pub struct Assignment {
     pub seed: u64,
     /// Which figure the mask is judged by.
     pub kpi: Kpi,
+    /// Masks that its validation set has judged before.
+    pub judged_before: u32,
     /// What the gate asks for.
     pub gate: GateSettings,
     /// What it trains on.
@@ -86,6 +88,7 @@ struct Row {
     budget: Option<i64>,
     seed: i64,
     kpi: Kpi,
+    judged_before: Count,
     gate: Json<GateSettings>,
     snapshot: SnapshotId,
     parent: Option<MaskVersion>,
@@ -93,7 +96,7 @@ struct Row {
 
 /// Everything that the attempt of a job needs to know.
 pub async fn assignment(tx: &mut Tx, attempt: AttemptId) -> Result<Assignment, CatalogError> {
-    const SQL: &str = "SELECT site, reserved_version, base, recipe, budget, seed, kpi, gate, snapshot, parent
+    const SQL: &str = "SELECT site, reserved_version, base, recipe, budget, seed, kpi, judged_before, gate, snapshot, parent
         FROM job WHERE id = $1 AND attempt = $2 AND state = 'running'";
     let row: Option<Row> = on!(tx, db => {
         sqlx::query_as(SQL).bind(attempt.job).bind(i64::from(attempt.number)).fetch_optional(db).await?
@@ -112,6 +115,7 @@ pub async fn assignment(tx: &mut Tx, attempt: AttemptId) -> Result<Assignment, C
         budget: row.budget.map(|steps| steps as u32),
         seed: row.seed as u64,
         kpi: row.kpi,
+        judged_before: u32::try_from(row.judged_before.0).unwrap_or(u32::MAX),
         gate: row.gate.0,
         snapshot: snapshot.id,
         snapshot_digest: snapshot.digest,
@@ -165,7 +169,7 @@ pub async fn labelled(
     after: &[u8],
     limit: u32,
 ) -> Result<Vec<LabelledImage>, CatalogError> {
-    const SQL: &str = "SELECT v.digest, v.name, v.class, v.split, v.bytes, v.phash FROM job
+    const SQL: &str = "SELECT v.digest, v.name, v.class, v.split, v.bytes, v.phash, v.metadata FROM job
         JOIN validation_image AS v ON v.site = job.site AND v.version = job.validation
         WHERE job.id = $1 AND v.digest > $2 ORDER BY v.digest LIMIT $3";
     must_still_hold(tx, attempt).await?;

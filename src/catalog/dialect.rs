@@ -132,10 +132,7 @@ column!(Split as String, |split| split.word().to_owned(), |word| of_word(
     Split::of_word(&word),
     &word
 ));
-column!(Kpi as String, |kpi| kpi.word().to_owned(), |word| of_word(
-    Kpi::of_word(&word),
-    &word
-));
+column!(Kpi as String, |kpi| kpi.to_string(), |text| Ok(text.parse()?));
 
 /// A count: never negative, and never so large that a database could not hold it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -141,10 +141,10 @@ macro_rules! select {
 pub async fn create(tx: &mut Tx, new: &ResolvedJob, by: &str) -> Result<Job, CatalogError> {
     const RESERVE: &str = "UPDATE site SET next_mask_version = next_mask_version + 1 WHERE name = $1
         RETURNING next_mask_version - 1";
-    const SQL: &str = "INSERT INTO job (id, site, snapshot, base, validation, recipe, budget, kpi, gate, parent, seed,
+    const SQL: &str = "INSERT INTO job (id, site, snapshot, base, validation, judged_before, recipe, budget, kpi, gate, parent, seed,
             reserved_version, priority, state, attempt, failures, max_attempts, not_before, cancel_requested, loss,
             created_by, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'queued', 0, 0, $14, $15, FALSE, '[]', $16, $15)";
+        VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8, $9, $10, $11, $12, $13, 'queued', 0, 0, $14, $15, FALSE, '[]', $16, $15)";
     let snapshot = snapshots::needed(tx, new.snapshot).await?;
     if snapshot.site != new.site {
         return Err(CatalogError::NoSuchSnapshot {
@@ -164,7 +164,7 @@ pub async fn create(tx: &mut Tx, new: &ResolvedJob, by: &str) -> Result<Job, Cat
         on!(tx, db => sqlx::query_scalar(RESERVE).bind(&new.site).fetch_one(db).await?);
     on!(tx, db => {
         sqlx::query(SQL).bind(id).bind(&new.site).bind(new.snapshot).bind(new.base).bind(new.validation)
-            .bind(&new.recipe).bind(new.budget.map(i64::from)).bind(new.kpi).bind(Json(new.gate)).bind(new.parent)
+            .bind(&new.recipe).bind(new.budget.map(i64::from)).bind(&new.kpi).bind(Json(new.gate)).bind(new.parent)
             .bind(new.seed as i64).bind(version).bind(i64::from(new.priority)).bind(i64::from(new.max_attempts))
             .bind(now).bind(by).execute(db).await?;
     });

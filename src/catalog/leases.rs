@@ -16,7 +16,7 @@ use super::attempts::{self, Assignment};
 use super::dialect::{Count, Json, PerDialect, text};
 use super::jobs::changed;
 use super::workers::{self, WorkerCard};
-use super::{CatalogError, Tx, audit, events};
+use super::{CatalogError, Tx, audit, events, validation};
 use crate::domain::job::{JobState, Order, Progress, backoff};
 use crate::domain::report::LossPoint;
 use crate::domain::{AttemptId, Digest, JobId, MaskVersion, SiteName, Timestamp};
@@ -210,6 +210,7 @@ pub async fn lease(
         sqlx::query(ATTEMPT).bind(job).bind(number).bind(text(&worker.name)).bind(text(&worker.device)).bind(now)
             .execute(db).await?;
     });
+    validation::note_judged(tx, job).await?;
     changed(tx, &site, job, JobState::Running, None);
     let number = number as u32;
     Ok(Some(attempts::assignment(tx, AttemptId { job, number }).await?))

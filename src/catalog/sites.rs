@@ -64,7 +64,7 @@ pub async fn create(tx: &mut Tx, site: &NewSite, by: &str) -> Result<Site, Catal
     let now = tx.now().await?;
     let title = site.title.clone().unwrap_or_else(|| site.name.to_string());
     let made = on!(tx, db => {
-        sqlx::query(SQL).bind(&site.name).bind(text(&title)).bind(site.kpi).bind(Json(site.gate)).bind(now)
+        sqlx::query(SQL).bind(&site.name).bind(text(&title)).bind(&site.kpi).bind(Json(site.gate)).bind(now)
             .execute(db).await?.rows_affected()
     });
     if made == 0 {
@@ -125,7 +125,7 @@ pub async fn update(
     const SQL: &str = "UPDATE site SET title = COALESCE($2, title), kpi = COALESCE($3, kpi),
         gate = COALESCE($4, gate) WHERE name = $1";
     let changed = on!(tx, db => {
-        sqlx::query(SQL).bind(site).bind(change.title.as_deref().map(text)).bind(change.kpi).bind(change.gate.map(Json))
+        sqlx::query(SQL).bind(site).bind(change.title.as_deref().map(text)).bind(&change.kpi).bind(change.gate.map(Json))
             .execute(db).await?.rows_affected()
     });
     if changed == 0 {

@@ -86,18 +86,26 @@ pub fn finish_online<E: Problem>(command: impl Future<Output = Result<(), E>>) -
     }
 }
 
-/// A figure by its word on the command line.
+/// A figure on the command line: a word, JSON, or `@FILE` with JSON.
 #[cfg(feature = "client")]
 pub fn kpi(text: &str) -> Result<Kpi, String> {
-    Kpi::of_word(text).ok_or_else(|| "use probe, knn or few-shot".to_owned())
+    let read = |path: &str| std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
+    let text = text.strip_prefix('@').map_or_else(|| Ok(text.to_owned()), read)?;
+    text.parse()
+        .map_err(|error: crate::domain::kpi::KpiError| error.to_string())
 }
 
 /// A figure in words.
 #[cfg(feature = "client")]
-const fn kpi_for_people(kpi: Kpi) -> &'static str {
+fn kpi_for_people(kpi: &Kpi) -> String {
     match kpi {
-        Kpi::Probe => "linear probe",
-        Kpi::Knn => "nearest neighbours",
-        Kpi::FewShot => "few-shot probe",
+        Kpi::Probe => "linear probe".to_owned(),
+        Kpi::Knn => "nearest neighbours".to_owned(),
+        Kpi::FewShot => "few-shot probe".to_owned(),
+        Kpi::RecallAtFalseAlarm { normal, rate } => {
+            let rate = rate * 100.0;
+            format!("recall of defects at {rate} % false alarms on class `{normal}`")
+        }
+        Kpi::Cost { .. } => "cost of an image, less is better".to_owned(),
     }
 }

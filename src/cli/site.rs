@@ -38,8 +38,12 @@ struct Create {
     /// Its name for people
     #[arg(long)]
     title: Option<String>,
-    /// Which figure its masks are judged by: probe (a linear one), knn (nearest neighbours) or
-    /// few-shot (a probe of a few pictures a class)
+    /// Which figure its masks are judged by: probe (a linear one), knn (nearest neighbours), few-shot
+    /// (a probe of a few pictures a class), or your own as JSON or @FILE
+    ///
+    /// {"name": "recall-at-false-alarm", "normal": "ok", "rate": 0.05} is the share of defects found
+    /// when at most 5 % of class `ok` raise an alarm. {"name": "cost", "costs": {"crack": {"ok": 20},
+    /// "ok": {"crack": 1}}} is the cost of an image: 20 for a crack taken for good, 1 for a false alarm.
     #[arg(long, default_value = "probe", value_parser = super::kpi)]
     kpi: Kpi,
     /// How much worse than the base a mask may be and still count as no worse. Default: 0.01, a
@@ -128,7 +132,7 @@ fn show(site: &Site) {
         ("title", site.title.clone()),
         ("made", site.created_at.to_string()),
         ("images", site.images.to_string()),
-        ("judged by", super::kpi_for_people(site.kpi).to_owned()),
+        ("judged by", super::kpi_for_people(&site.kpi)),
         ("margin", site.gate.margin.to_string()),
         ("open jobs", site.open_jobs.to_string()),
         ("masks", site.masks.to_string()),

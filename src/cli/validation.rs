@@ -28,7 +28,8 @@ enum ValidationCommand {
     /// validation/CLASS/FILE and test/CLASS/FILE; or files with labels.csv (file,class or
     /// file,class,split). The gate judges by split validation; split test is kept from it, and
     /// is what people are shown. A set without splits is split if it has 100 pictures or more: two
-    /// fifths are test then.
+    /// fifths are test then. Captions (NAME.json beside NAME.png) and further columns of labels.csv,
+    /// such as line or shift, make the slices that are looked at one by one.
     Set {
         /// The site
         site: SiteName,

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::report::{Figure, SpaceFigures};
+use crate::domain::groups::GroupKind;
+use crate::domain::report::{Figure, LabelFree, SpaceFigures};
 
 fn labelled(lower: f64, upper: f64) -> Evidence {
     let difference = Estimate {
@@ -14,6 +15,8 @@ fn labelled(lower: f64, upper: f64) -> Evidence {
     Evidence {
         labelled: Some(LabelledEvidence {
             difference,
+            widened: None,
+            unit: 1.0,
             images: 300,
             smallest_class: 100,
         }),
@@ -41,6 +44,7 @@ fn signals(rank: f64, cosine: f64, retrieval: f64, stability: f64) -> Evidence {
     };
     let space = |effective_rank, mean_cosine| SpaceFigures {
         effective_rank,
+        decay: None,
         mean_cosine,
         spread: 0.9,
     };
@@ -60,6 +64,8 @@ fn signals(rank: f64, cosine: f64, retrieval: f64, stability: f64) -> Evidence {
         mask: space(rank, cosine),
         retrieval,
         stability,
+        clusters: None,
+        patches: None,
     };
     Evidence {
         label_free: Some(figures),
@@ -117,6 +123,81 @@ fn too_few_images_are_said_with_the_number_that_would_suffice() {
     );
 }
 
+fn after(judged_before: u32, lower: f64, upper: f64, widened: (f64, f64)) -> Verdict {
+    let mut evidence = labelled(lower, upper);
+    let (lower, upper) = widened;
+    evidence.labelled.as_mut().unwrap().widened = Some(Widened {
+        judged_before,
+        confidence: Widened::confidence(judged_before),
+        difference: Estimate {
+            value: f64::midpoint(lower, upper),
+            lower,
+            upper,
+        },
+    });
+    judge(&evidence, &GateSettings::default())
+}
+
+#[test]
+fn a_set_that_has_judged_before_asks_for_more_and_says_so() {
+    assert!((Widened::confidence(0) - 0.95).abs() < 1e-12);
+    assert!((Widened::confidence(9) - 0.995).abs() < 1e-12);
+    assert_eq!(after(7, 0.01, 0.05, (0.002, 0.06)), Verdict::Passed);
+    let held = after(7, 0.002, 0.05, (-0.02, 0.07));
+    let sentences: Vec<String> = held.reasons().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        sentences[1..],
+        ["interval widened: this validation set has judged 7 masks before"]
+    );
+    assert_eq!(rank(&held), 1);
+    // What is worse stays refused, however many were judged.
+    assert_eq!(rank(&after(99, -0.05, -0.002, (-0.1, 0.05))), 0);
+}
+
+#[test]
+fn the_margin_of_a_cost_is_a_share_of_the_greatest() {
+    let mut evidence = labelled(-0.15, 0.3);
+    assert!(matches!(
+        judge(&evidence, &GateSettings::default()).reasons(),
+        [Reason::TooFewImages { .. }]
+    ));
+    evidence.labelled.as_mut().unwrap().unit = 20.0;
+    assert_eq!(
+        judge(&evidence, &GateSettings::default()),
+        held(Reason::NoMeasurableEffect)
+    );
+}
+
+#[test]
+fn a_slice_that_pays_for_the_mean_holds_the_mask_and_is_said_first() {
+    let loss = Estimate {
+        value: -0.12,
+        lower: -0.2,
+        upper: -0.02,
+    };
+    let worse = GroupFigure {
+        kind: GroupKind::Slice,
+        name: "line=3".to_owned(),
+        images: 64,
+        figure: Figure {
+            base: Estimate::exact(0.8),
+            mask: Estimate::exact(0.68),
+            difference: loss,
+        },
+        difference: loss,
+    };
+    for (lower, upper, verdict) in [(0.01, 0.05, 1), (-0.02, 0.02, 1), (-0.05, -0.01, 0)] {
+        let mut evidence = labelled(lower, upper);
+        evidence.worse = vec![worse.clone()];
+        let judged = judge(&evidence, &GateSettings::default());
+        assert_eq!(rank(&judged), verdict);
+        assert_eq!(
+            judged.reasons()[0].to_string(),
+            "slice `line=3` (64 images) is worse with the mask: balanced accuracy -0.120, at most -0.020"
+        );
+    }
+}
+
 #[test]
 fn what_is_not_a_number_is_held() {
     for (lower, upper) in [(f64::NAN, 0.1), (0.1, f64::NAN), (0.2, 0.1), (0.1, f64::INFINITY)] {
@@ -141,6 +222,41 @@ fn no_signal_decides_alone() {
 }
 
 #[test]
+fn patches_clusters_and_decay_hold_and_never_refuse() {
+    let passing = signals(120.0, 0.3, 0.1, 0.9);
+    let with = |change: fn(&mut LabelFree)| {
+        let mut evidence = passing.clone();
+        change(evidence.label_free.as_mut().unwrap());
+        judge(&evidence, &GateSettings::default())
+    };
+    assert_eq!(
+        with(|found| found.patches = Some(Both {
+            base: 50.0,
+            mask: 49.0
+        })),
+        Verdict::Passed
+    );
+    let all = with(|found| {
+        found.patches = Some(Both {
+            base: 50.0,
+            mask: 40.0,
+        });
+        found.clusters = Some(Both { base: 0.7, mask: 0.4 });
+        (found.base.decay, found.mask.decay) = (Some(1.1), Some(1.8));
+    });
+    assert_eq!((rank(&all), all.reasons().len()), (1, 3), "{all:?}");
+    let said = all.reasons()[2].to_string();
+    assert_eq!(said, "effective rank of patches went from 50.000 to 40.000");
+    assert_eq!(
+        with(|found| found.clusters = Some(Both {
+            base: f64::NAN,
+            mask: 0.4
+        })),
+        held(Reason::UnusableEvidence)
+    );
+}
+
+#[test]
 fn the_monocrystalline_case_of_the_measurements_does_not_pass() {
     assert_eq!(rank(&by_signals(315.0 / 308.0 * 100.0, 0.3, 0.1, 0.9)), 1);
 }
@@ -152,6 +268,7 @@ fn a_verdict_survives_json() {
         verdict(-0.02, 0.02),
         verdict(-0.3, -0.1),
         by_signals(40.0, 0.8, 0.1, 0.9),
+        after(3, -0.02, 0.02, (-0.03, 0.03)),
     ] {
         let json = serde_json::to_string(&verdict).unwrap();
         assert_eq!(serde_json::from_str::<Verdict>(&json).unwrap(), verdict);

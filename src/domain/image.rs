@@ -36,6 +36,19 @@ impl Metadata {
     pub fn pairs(&self) -> &BTreeMap<String, String> {
         &self.0
     }
+
+    /// Takes the first of `pairs` that an image may carry, and leaves the others
+    /// out: for tables whose further columns may hold anything.
+    pub fn of_usable(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        let usable = pairs
+            .into_iter()
+            .filter(|(key, value)| is_usable(key) && is_usable(value));
+        Self(usable.take(MOST_PAIRS).collect())
+    }
+}
+
+fn is_usable(text: &str) -> bool {
+    (1..=MOST_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 impl TryFrom<BTreeMap<String, String>> for Metadata {
@@ -45,9 +58,10 @@ impl TryFrom<BTreeMap<String, String>> for Metadata {
         if pairs.len() > MOST_PAIRS {
             return Err(InvalidMetadata::TooMany(pairs.len()));
         }
-        let usable =
-            |text: &str| (1..=MOST_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
-        match pairs.iter().find(|(key, value)| !usable(key) || !usable(value)) {
+        match pairs
+            .iter()
+            .find(|(key, value)| !is_usable(key) || !is_usable(value))
+        {
             Some((key, _)) => Err(InvalidMetadata::Unusable(
                 key.chars().filter(|c| !c.is_control()).take(40).collect(),
             )),
@@ -118,7 +132,14 @@ mod tests {
         let many: BTreeMap<String, String> = (0..17)
             .map(|number| (number.to_string(), "a".to_owned()))
             .collect();
-        assert_eq!(Metadata::try_from(many), Err(InvalidMetadata::TooMany(17)));
+        assert_eq!(
+            Metadata::try_from(many.clone()),
+            Err(InvalidMetadata::TooMany(17))
+        );
+        let long = ("remark".to_owned(), "a".repeat(129));
+        let kept = Metadata::of_usable(std::iter::once(long).chain(many));
+        assert_eq!(kept.pairs().len(), 16);
+        assert!(!kept.pairs().contains_key("remark"));
     }
 
     #[test]

@@ -7,6 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::gate::{Evidence, GateSettings, LabelledEvidence, Verdict};
+use super::groups::{self, ConfusionFigures, GroupFigure};
+pub use super::kpi::Kpi;
 
 /// The format that is written.
 const FORMAT: u32 = 1;
@@ -48,40 +50,9 @@ pub struct Figure {
     pub base: Estimate,
     /// The mask (or the control in its place).
     pub mask: Estimate,
-    /// Mask less base, paired: narrower than the two intervals suggest.
+    /// Mask less base, paired: narrower than the two intervals suggest. Above zero is
+    /// always better: of costs it is base less mask.
     pub difference: Estimate,
-}
-
-/// Which figure the gate judges by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kpi {
-    /// Balanced accuracy of the linear probe.
-    #[default]
-    Probe,
-    /// Balanced accuracy of nearest neighbours.
-    Knn,
-    /// Balanced accuracy of the probe on a few labelled images.
-    FewShot,
-}
-
-impl Kpi {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Probe, Self::Knn, Self::FewShot];
-
-    /// The KPI as one word.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Probe => "probe",
-            Self::Knn => "knn",
-            Self::FewShot => "few-shot",
-        }
-    }
-
-    /// The KPI of that word.
-    pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kpi| kpi.word() == word)
-    }
 }
 
 /// Balanced accuracies of base and mask.
@@ -99,15 +70,48 @@ pub struct LabelledFigures {
     pub probe: Figure,
     /// The probe on a few images of each class; absent where a class has too few.
     pub few_shot: Option<Figure>,
+    /// The figure that the site's KPI defines: recall at a rate of false alarms, or the cost of an image.
+    #[serde(default)]
+    pub defined: Option<Figure>,
+    /// The KPI's difference as the gate reads it once the set has judged other masks.
+    #[serde(default)]
+    pub widened: Option<Widened>,
+    /// Each class, then each slice.
+    #[serde(default)]
+    pub groups: Vec<GroupFigure>,
+    /// What was taken for what.
+    #[serde(default)]
+    pub confusion: Option<ConfusionFigures>,
+}
+
+/// A difference whose interval allows for the masks that the same labelled
+/// images have judged before: the k-th mask is judged at a confidence of
+/// 1 − .05 / k (Bonferroni over the k masks so far).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Widened {
+    /// Masks that these images have judged before.
+    pub judged_before: u32,
+    /// The interval's confidence.
+    pub confidence: f64,
+    /// The difference of the KPI with that interval.
+    pub difference: Estimate,
+}
+
+impl Widened {
+    /// The confidence at which a mask is judged after `judged_before` others.
+    pub fn confidence(judged_before: u32) -> f64 {
+        1.0 - 0.05 / (f64::from(judged_before) + 1.0)
+    }
 }
 
 impl LabelledFigures {
     /// The figure of `kpi`.
-    pub fn of(&self, kpi: Kpi) -> Option<&Figure> {
+    pub fn of(&self, kpi: &Kpi) -> Option<&Figure> {
         match kpi {
             Kpi::Probe => Some(&self.probe),
             Kpi::Knn => Some(&self.knn),
             Kpi::FewShot => self.few_shot.as_ref(),
+            Kpi::RecallAtFalseAlarm { .. } | Kpi::Cost { .. } => self.defined.as_ref(),
         }
     }
 }
@@ -117,6 +121,9 @@ impl LabelledFigures {
 pub struct SpaceFigures {
     /// Exponential of the entropy of the centred singular values (RankMe).
     pub effective_rank: f64,
+    /// Exponent of the decay of the eigenvalues (α-ReQ); best near 1, absent of too few images.
+    #[serde(default)]
+    pub decay: Option<f64>,
     /// Mean cosine of all pairs; 1 = collapsed to one direction.
     pub mean_cosine: f64,
     /// Mean deviation per dimension of unit embeddings times the root of their
@@ -137,6 +144,22 @@ pub struct LabelFree {
     pub retrieval: Figure,
     /// Mean share of the base's nearest neighbours that the mask keeps.
     pub stability: f64,
+    /// How alike two halves of the images are sorted into groups; absent of too few images.
+    #[serde(default)]
+    pub clusters: Option<Both>,
+    /// Effective rank of what patches of an image differ by: what its embedding, a mean
+    /// over them, cannot show. Absent where the last feature map has one patch.
+    #[serde(default)]
+    pub patches: Option<Both>,
+}
+
+/// A figure of base and mask, without an interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Both {
+    /// The base.
+    pub base: f64,
+    /// The mask.
+    pub mask: f64,
 }
 
 impl LabelFree {
@@ -149,7 +172,15 @@ impl LabelFree {
             mask,
             difference,
         } = &self.retrieval;
-        figures.as_flattened().iter().all(|figure| figure.is_finite())
+        let decays = [self.base.decay, self.mask.decay].into_iter().flatten();
+        let both = [self.clusters, self.patches].into_iter().flatten();
+        let further = both.flat_map(|both| [both.base, both.mask]).chain(decays);
+        figures
+            .as_flattened()
+            .iter()
+            .copied()
+            .chain(further)
+            .all(f64::is_finite)
             && self.stability.is_finite()
             && [base, mask, difference]
                 .iter()
@@ -262,6 +293,9 @@ pub struct GateFigures {
 pub struct Report {
     /// The format of this document.
     pub version: u32,
+    /// Classes and slices that the mask is worse for, the greatest loss first: before anything else.
+    #[serde(default)]
+    pub worse: Vec<GroupFigure>,
     /// Which figure the gate judged by, where there were labels.
     pub kpi: Kpi,
     /// What the gate judged by: the validation set.
@@ -306,22 +340,28 @@ impl Report {
         settings: GateSettings,
     ) -> Self {
         let labelled = validation.as_ref().and_then(|figures| {
-            figures.of(kpi).map(|figure| LabelledEvidence {
+            figures.of(&kpi).map(|figure| LabelledEvidence {
                 difference: figure.difference,
+                widened: figures.widened,
+                unit: kpi.unit(),
                 images: figures.images,
                 smallest_class: figures.smallest_class,
             })
         });
+        let groups = validation.as_ref().map_or(&[][..], |figures| &figures.groups);
+        let worse: Vec<GroupFigure> = groups::worse(groups, &settings).into_iter().cloned().collect();
         // A validation set that cannot answer the KPI is no licence to ask the weaker signals.
         let signals = label_free.clone().filter(|_| validation.is_none());
         let evidence = Evidence {
             unchanged: training.is_unchanged(),
             labelled,
             label_free: signals,
+            worse: worse.clone(),
         };
         let verdict = super::gate::judge(&evidence, &settings);
         Self {
             version: FORMAT,
+            worse,
             kpi,
             validation,
             test: None,
@@ -373,6 +413,10 @@ mod tests {
             knn: figure,
             probe: figure,
             few_shot: None,
+            defined: None,
+            widened: None,
+            groups: Vec::new(),
+            confusion: None,
         }
     }
 

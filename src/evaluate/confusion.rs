@@ -54,6 +54,16 @@ impl Confusion {
     }
 }
 
+/// The images of each of `classes` classes, classes and images in order.
+pub fn by_label(labels: &[usize], classes: usize) -> Vec<Vec<usize>> {
+    let mut by_label = vec![Vec::new(); classes];
+    labels
+        .iter()
+        .enumerate()
+        .for_each(|(image, class)| by_label[*class].push(image));
+    by_label
+}
+
 /// The images of each class that occurs, classes and images in order.
 pub(super) fn by_class(labels: &[usize]) -> Vec<Vec<usize>> {
     let mut classes = vec![Vec::new(); labels.iter().max().map_or(0, |greatest| greatest + 1)];

@@ -39,6 +39,14 @@ pub enum EvaluateError {
         /// Images needed.
         needed: usize,
     },
+    /// A label has no class.
+    #[error("there are labels of {labels} classes and names of {names}")]
+    Unnamed {
+        /// Classes that the labels speak of.
+        labels: usize,
+        /// Names given.
+        names: usize,
+    },
     /// There is nothing to tell apart.
     #[error("all images have one label; two classes are needed")]
     OneClass,

@@ -8,15 +8,23 @@
 //! - [`probe`]: logistic regression, repeated stratified 5-fold, the same folds;
 //! - [`few_shot`]: 20 draws of 10 images per class, the same draws;
 //! - [`paired`]: balanced accuracies and their difference with 95 % intervals;
-//! - without labels: [`rank`] (effective rank, collapse) and [`retrieval`]
-//!   (instance retrieval, neighbourhood stability).
+//! - from the probe's answers, on the same draws: each class and slice
+//!   (`groups`), recall at a rate of false alarms (`alarms`), cost (`costs`);
+//! - without labels: [`rank`] (effective rank, decay, collapse; of images and of
+//!   their patches), [`retrieval`] (instance retrieval, neighbourhood stability)
+//!   and [`clusters`] (whether two halves are sorted alike).
 //!
 //! [`labelled`] and [`label_free`] run all of it and fill the report's figures.
 //! What the figures mean for a release is `domain::gate`'s to say.
 
+mod alarms;
+pub mod clusters;
 pub mod confusion;
+mod costs;
+mod draws;
 pub mod embeddings;
 pub mod few_shot;
+mod groups;
 pub mod knn;
 pub mod paired;
 pub mod probe;
@@ -28,9 +36,11 @@ mod spectrum;
 #[cfg(test)]
 mod synthetic;
 
-use crate::domain::report::{LabelFree, LabelledFigures};
+use crate::domain::image::Metadata;
+use crate::domain::report::{Both, Kpi, LabelFree, LabelledFigures, Widened};
 pub use embeddings::{Embeddings, EvaluateError};
 
+use draws::Drawn;
 use few_shot::FewShotSettings;
 use knn::KnnSettings;
 use paired::{Resampling, one_run};
@@ -49,33 +59,59 @@ pub struct Settings {
     pub resampling: Resampling,
 }
 
+/// What is asked of labelled images besides the plain figures.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Which figure the site judges by.
+    pub kpi: &'a Kpi,
+    /// The name of each class, by its label.
+    pub classes: &'a [&'a str],
+    /// Metadata of each image, which makes the slices; may be empty.
+    pub metadata: &'a [Metadata],
+    /// Masks that these images have judged before.
+    pub judged_before: u32,
+}
+
 /// Compares base and mask on labelled images.
 pub fn labelled(
     base: &Embeddings,
     mask: &Embeddings,
     labels: &[usize],
+    asked: &Asked,
     settings: &Settings,
 ) -> Result<LabelledFigures, EvaluateError> {
     base.paired_with(labels.len())?;
     mask.paired_with(labels.len())?;
+    let labels_named = labels.iter().max().map_or(0, |greatest| greatest + 1);
+    if labels_named > asked.classes.len() {
+        return Err(EvaluateError::Unnamed {
+            labels: labels_named,
+            names: asked.classes.len(),
+        });
+    }
     let smallest_class = probe::smallest_class(labels)?;
+    let confidence = Widened::confidence(asked.judged_before);
+    let resampling = |kpi: &Kpi| Resampling {
+        resamples: if kpi == asked.kpi {
+            draws::needed(confidence, settings.resampling.resamples)
+        } else {
+            settings.resampling.resamples
+        },
+        runs_too: *kpi == Kpi::FewShot,
+        ..settings.resampling
+    };
     let neighbours = |of| knn::leave_one_out(of, labels, &settings.knn).map(|found| one_run(&found, labels));
-    let knn = paired::compare(
+    let knn = paired::drawn(
         &neighbours(base)?,
         &neighbours(mask)?,
         labels,
-        &settings.resampling,
+        &resampling(&Kpi::Knn),
     )?;
     let (base, mask) = (Gram::new(base), Gram::new(mask));
-    let probed = |of| probe::cross_validate(of, labels, &settings.probe);
-    let probe = paired::compare(&probed(&base)?, &probed(&mask)?, labels, &settings.resampling)?;
-    let shots = |of| few_shot::few_shot(of, labels, &settings.few_shot);
     let few_shot = if smallest_class > settings.few_shot.shots {
-        let resampling = Resampling {
-            runs_too: true,
-            ..settings.resampling
-        };
-        Some(paired::compare(
+        let shots = |of| few_shot::few_shot(of, labels, &settings.few_shot);
+        let resampling = resampling(&Kpi::FewShot);
+        Some(paired::drawn(
             &shots(&base)?,
             &shots(&mask)?,
             labels,
@@ -84,15 +120,94 @@ pub fn labelled(
     } else {
         None
     };
-    let classes = confusion::by_class(labels).len();
+    let probed = |of| probe::cross_validate(of, labels, &settings.probe);
+    let (base, mask) = (probed(&base)?, probed(&mask)?);
+    let (base_right, mask_right) = (base.right(labels), mask.right(labels));
+    let probe = paired::drawn(&base_right, &mask_right, labels, &resampling(&Kpi::Probe))?;
+    let classes = confusion::by_label(labels, asked.classes.len());
+    let defined = match Definition::of(asked) {
+        None => None,
+        Some(Definition::Recall(at)) => Some(alarms::recall(
+            &base,
+            &mask,
+            labels,
+            at,
+            &classes,
+            &resampling(asked.kpi),
+        )),
+        Some(Definition::Cost(costs)) => Some(costs::cost(
+            &base,
+            &mask,
+            labels,
+            &costs,
+            &classes,
+            &resampling(asked.kpi),
+        )),
+    };
+    let judged = match asked.kpi {
+        Kpi::Probe => Some(&probe),
+        Kpi::Knn => Some(&knn),
+        Kpi::FewShot => few_shot.as_ref(),
+        Kpi::RecallAtFalseAlarm { .. } | Kpi::Cost { .. } => defined.as_ref(),
+    };
     Ok(LabelledFigures {
         images: labels.len(),
-        classes,
+        classes: classes.iter().filter(|images| !images.is_empty()).count(),
         smallest_class,
-        knn,
-        probe,
-        few_shot,
+        widened: judged.filter(|_| asked.judged_before > 0).map(|drawn| Widened {
+            judged_before: asked.judged_before,
+            confidence,
+            difference: drawn.difference(confidence),
+        }),
+        knn: knn.figure(),
+        probe: probe.figure(),
+        few_shot: few_shot.as_ref().map(Drawn::figure),
+        defined: defined.as_ref().map(Drawn::figure),
+        groups: groups::figures(
+            &base_right,
+            &mask_right,
+            &classes,
+            asked.classes,
+            asked.metadata,
+            &settings.resampling,
+        ),
+        confusion: Some(groups::confusion(
+            &base.answers(),
+            &mask.answers(),
+            labels,
+            asked.classes,
+        )),
     })
+}
+
+/// A figure that a site defines, with labels in the place of its classes' names.
+enum Definition {
+    /// The normal class and the rate of false alarms.
+    Recall((usize, f64)),
+    /// `costs[truth][answer]`
+    Cost(Vec<Vec<f64>>),
+}
+
+impl Definition {
+    /// None where the KPI is a plain figure, or where it does not fit the
+    /// classes (as of a test split that has others than the validation split).
+    fn of(asked: &Asked) -> Option<Self> {
+        match asked.kpi {
+            Kpi::Probe | Kpi::Knn | Kpi::FewShot => None,
+            Kpi::RecallAtFalseAlarm { normal, rate } => {
+                let at = asked.classes.iter().position(|class| class == normal)?;
+                Some(Self::Recall((at, *rate)))
+            }
+            Kpi::Cost { costs } => {
+                let of = |truth: &str, answer: &str| match costs.get(truth)?.get(answer) {
+                    None if truth == answer => Some(0.0),
+                    cost => cost.copied(),
+                };
+                let row = |truth: &&str| asked.classes.iter().map(|answer| of(truth, answer)).collect();
+                Some(Self::Cost(asked.classes.iter().map(row).collect::<Option<_>>()?))
+            }
+        }
+    }
 }
 
 /// Two views (augmentations) of the same images in one model's space.
@@ -102,6 +217,8 @@ pub struct Views<'a> {
     pub first: Embeddings<'a>,
     /// The same images, in the same order, seen otherwise.
     pub second: Embeddings<'a>,
+    /// Patches of some of the images less their image's mean; absent of too coarse a feature map.
+    pub patches: Option<Embeddings<'a>>,
 }
 
 /// Compares base and mask without labels. Both must show the same views.
@@ -124,13 +241,39 @@ pub fn label_free(base: &Views, mask: &Views, settings: &Settings) -> Result<Lab
             &settings.resampling,
         )?,
         stability: retrieval::stability(&base.first, &mask.first, neighbours)?,
+        clusters: both(clusters(&base.first)?, clusters(&mask.first)?),
+        patches: both(
+            base.patches.as_ref().map(rank::effective_rank),
+            mask.patches.as_ref().map(rank::effective_rank),
+        ),
     })
+}
+
+/// Cluster stability; None of too few images.
+fn clusters(embeddings: &Embeddings) -> Result<Option<f64>, EvaluateError> {
+    match clusters::stability(embeddings, 0) {
+        Ok(stability) => Ok(Some(stability)),
+        Err(EvaluateError::TooFew { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn both(base: Option<f64>, mask: Option<f64>) -> Option<Both> {
+    base.zip(mask).map(|(base, mask)| Both { base, mask })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::gate::{Evidence, GateSettings, LabelledEvidence, judge};
+    use crate::domain::gate::{Evidence, GateSettings, judge};
+    use crate::domain::report::{ImageCounts, Report, TrainingFigures};
+
+    const ASKED: Asked<'static> = Asked {
+        kpi: &Kpi::Probe,
+        classes: &["crack", "ok"],
+        metadata: &[],
+        judged_before: 0,
+    };
 
     #[test]
     fn a_better_mask_passes_the_gate_and_the_base_itself_does_not() {
@@ -138,28 +281,95 @@ mod tests {
         let (mask, _) = synthetic::gaussians(300, 30, 2, 1.5, 1);
         let rows = |values| Embeddings::new(values, 30).unwrap();
         let verdict = |mask| {
-            let figures = labelled(&rows(&base), &rows(mask), &labels, &Settings::default()).unwrap();
-            let LabelledFigures {
-                images,
-                smallest_class,
-                probe,
-                ..
-            } = figures;
-            let labelled = Some(LabelledEvidence {
-                difference: probe.difference,
-                images,
-                smallest_class,
-            });
-            judge(
-                &Evidence {
-                    labelled,
-                    ..Evidence::default()
-                },
-                &GateSettings::default(),
-            )
+            let figures = labelled(&rows(&base), &rows(mask), &labels, &ASKED, &Settings::default()).unwrap();
+            judged(Kpi::Probe, figures).gate.verdict
         };
         assert_eq!(verdict(&mask).word(), "passed");
         assert_eq!(verdict(&base).word(), "held");
+    }
+
+    fn judged(kpi: Kpi, figures: LabelledFigures) -> Report {
+        let training = TrainingFigures {
+            flips: 7,
+            ..TrainingFigures::default()
+        };
+        let settings = GateSettings::default();
+        Report::judged(
+            kpi,
+            Some(figures),
+            None,
+            training,
+            ImageCounts::default(),
+            settings,
+        )
+    }
+
+    #[test]
+    fn every_kpi_sees_a_better_mask_and_a_set_that_judged_often_asks_for_more() {
+        let (base, labels) = synthetic::gaussians(120, 8, 2, 0.3, 1);
+        let (mask, _) = synthetic::gaussians(120, 8, 2, 1.5, 1);
+        let rows = |values| Embeddings::new(values, 8).unwrap();
+        let recall = r#"{"name": "recall-at-false-alarm", "normal": "ok", "rate": 0.1}"#;
+        let cost = r#"{"name": "cost", "costs": {"crack": {"ok": 20}, "ok": {"crack": 1}}}"#;
+        for kpi in ["probe", "knn", "few-shot", recall, cost] {
+            let kpi: Kpi = kpi.parse().unwrap();
+            let figures = |judged_before| {
+                let asked = Asked {
+                    kpi: &kpi,
+                    judged_before,
+                    ..ASKED
+                };
+                labelled(&rows(&base), &rows(&mask), &labels, &asked, &Settings::default()).unwrap()
+            };
+            let report = judged(kpi.clone(), figures(0));
+            assert_eq!(report.gate.verdict.word(), "passed", "{kpi}");
+            let again = figures(19);
+            let plain = report.validation.unwrap().of(&kpi).unwrap().difference;
+            let widened = again.widened.unwrap();
+            assert!(widened.difference.lower < plain.lower && widened.difference.upper > plain.upper);
+            assert_eq!(
+                (widened.judged_before, widened.confidence),
+                (19, 1.0 - 0.05 / 20.0)
+            );
+        }
+    }
+
+    #[test]
+    fn a_slice_that_the_mask_ruins_holds_it_and_is_said_first() {
+        let (base, labels) = synthetic::gaussians(400, 12, 2, 0.4, 1);
+        let (better, _) = synthetic::gaussians(400, 12, 2, 2.0, 1);
+        let (ruined, _) = synthetic::gaussians(400, 12, 2, -1.0, 1);
+        let night = |image: usize| image / 2 % 8 == 0;
+        let mask: Vec<f32> = (better.iter().zip(&ruined).enumerate())
+            .map(|(at, (better, ruined))| if night(at / 12) { *ruined } else { *better })
+            .collect();
+        let metadata: Vec<Metadata> = (0..400)
+            .map(|image| {
+                let shift = if night(image) { "night" } else { "day" };
+                let pairs = [("shift".to_owned(), shift.to_owned())];
+                Metadata::try_from(std::collections::BTreeMap::from(pairs)).unwrap()
+            })
+            .collect();
+        let rows = |values| Embeddings::new(values, 12).unwrap();
+        let asked = Asked {
+            metadata: &metadata,
+            ..ASKED
+        };
+        let figures = labelled(&rows(&base), &rows(&mask), &labels, &asked, &Settings::default()).unwrap();
+        assert!(figures.probe.difference.lower > 0.0, "the mean gets better");
+        let report = judged(Kpi::Probe, figures);
+        assert_eq!(report.gate.verdict.word(), "held");
+        assert_eq!(report.worse[0].name, "shift=night");
+        let first = report.gate.verdict.reasons()[0].to_string();
+        assert!(
+            first.starts_with("slice `shift=night` (50 images) is worse"),
+            "{first}"
+        );
+        let text = report.to_json().unwrap();
+        assert!(
+            text.find("shift=night") < text.find("\"validation\""),
+            "said first"
+        );
     }
 
     #[test]
@@ -175,6 +385,7 @@ mod tests {
         let base = Views {
             first: rows(&first),
             second: rows(&second),
+            patches: None,
         };
         let verdict = |mask: &Views| {
             let label_free = label_free(&base, mask, &Settings::default()).unwrap();
@@ -197,6 +408,7 @@ mod tests {
         let collapsed = Views {
             first: rows(&first),
             second: rows(&second),
+            patches: None,
         };
         assert_eq!(verdict(&collapsed).word(), "refused");
     }

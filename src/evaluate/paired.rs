@@ -14,9 +14,10 @@
 use rayon::prelude::*;
 
 use super::confusion::by_class;
+use super::draws::Drawn;
 use super::embeddings::EvaluateError;
 use super::random::Stream;
-use crate::domain::report::{Estimate, Figure};
+use crate::domain::report::Figure;
 
 /// How intervals are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,15 +62,25 @@ pub fn compare(
     labels: &[usize],
     resampling: &Resampling,
 ) -> Result<Figure, EvaluateError> {
+    Ok(drawn(base, mask, labels, resampling)?.figure())
+}
+
+/// As [`compare`], with every draw: for intervals at another confidence.
+pub(super) fn drawn(
+    base: &Answers,
+    mask: &Answers,
+    labels: &[usize],
+    resampling: &Resampling,
+) -> Result<Drawn, EvaluateError> {
     let questions = Questions::new(base, mask, labels)?;
     let once = vec![1; base.len()];
     let sums = questions.sums(&once);
     let every = |_: usize, images: &[usize], add: &mut dyn FnMut(usize)| images.iter().for_each(|i| add(*i));
-    let (at_base, at_mask) = questions.balanced(&sums, every);
-    let drawn: Vec<(f64, f64)> = (0..resampling.resamples.max(1))
+    let at = questions.balanced(&sums, every);
+    let draws = (0..resampling.resamples.max(1))
         .into_par_iter()
         .map(|resample| {
-            let mut stream = Stream::new(resampling.seed, &[0x70_6169_7265, resample]);
+            let mut stream = Stream::of_resample(resampling.seed, resample);
             let redrawn = resampling.runs_too.then(|| {
                 let mut times = vec![0; base.len()];
                 (0..base.len()).for_each(|_| times[stream.below(base.len())] += 1);
@@ -80,20 +91,10 @@ pub fn compare(
             })
         })
         .collect();
-    let estimate = |value: f64, of: &dyn Fn(&(f64, f64)) -> f64| {
-        let mut sorted: Vec<f64> = drawn.iter().map(of).collect();
-        sorted.sort_by(f64::total_cmp);
-        let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
-        Estimate {
-            value,
-            lower: at(0.025),
-            upper: at(0.975),
-        }
-    };
-    Ok(Figure {
-        base: estimate(at_base, &|(base, _)| *base),
-        mask: estimate(at_mask, &|(_, mask)| *mask),
-        difference: estimate(at_mask - at_base, &|(base, mask)| mask - base),
+    Ok(Drawn {
+        at,
+        draws,
+        less_is_better: false,
     })
 }
 
@@ -193,6 +194,7 @@ impl<'a> Questions<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::report::Estimate;
 
     fn labels(images: usize) -> Vec<usize> {
         (0..images).map(|n| n % 2).collect()

@@ -14,7 +14,7 @@ use super::confusion::by_class;
 use super::embeddings::{Embeddings, EvaluateError, dot, gram};
 use super::paired::Answers;
 use super::random::Stream;
-use super::solver::Problem;
+use super::solver::{Problem, log_sum};
 
 /// How a probe is cross-validated.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,6 +64,14 @@ impl Gram {
 
     /// Trains on the images `train` and gives the classes of the images `test`.
     pub fn fit_and_classify(&self, train: &[usize], test: &[usize], labels: &[usize], l2: f64) -> Vec<usize> {
+        let scores = self.fit_and_score(train, test, labels, l2);
+        scores.iter().map(|scores| best(scores)).collect()
+    }
+
+    /// Trains on the images `train` and gives, for each of the images `test`,
+    /// the logarithm of the probability of each class, as if all classes were
+    /// equally frequent; minus infinity for a class that `train` lacks.
+    pub fn fit_and_score(&self, train: &[usize], test: &[usize], labels: &[usize], l2: f64) -> Vec<Vec<f64>> {
         let own: Vec<usize> = train.iter().map(|image| labels[*image]).collect();
         let present = by_class(&own);
         let classes = own.iter().max().map_or(0, |greatest| greatest + 1);
@@ -85,20 +93,55 @@ impl Gram {
             l2,
         }
         .solve();
-        let classify = |image: &usize| {
+        let score = |image: &usize| {
             let row = &self.products[image * self.images..][..self.images];
             let products: Vec<f64> = train.iter().map(|other| row[*other]).collect();
-            let mut best = (f64::NEG_INFINITY, 0);
+            let mut scores = vec![f64::NEG_INFINITY; classes];
             for images in &present {
                 let class = own[images[0]];
-                let logit = dot(&products, &fit.coefficients[class]) + fit.intercepts[class];
-                if logit > best.0 {
-                    best = (logit, class);
-                }
+                scores[class] = dot(&products, &fit.coefficients[class]) + fit.intercepts[class];
             }
-            best.1
+            let total = log_sum(&scores);
+            scores.iter_mut().for_each(|score| *score -= total);
+            scores
         };
-        test.iter().map(classify).collect()
+        test.iter().map(score).collect()
+    }
+}
+
+/// The class of the greatest score; of equal ones the first.
+fn best(scores: &[f64]) -> usize {
+    let mut best = (f64::NEG_INFINITY, 0);
+    for (class, score) in scores.iter().enumerate() {
+        if *score > best.0 {
+            best = (*score, class);
+        }
+    }
+    best.1
+}
+
+/// What probes said of images that they had not seen.
+pub struct OutOfFold {
+    /// `runs[repeat][image][class]`: logarithms of probabilities, as [`Gram::fit_and_score`] gives them.
+    pub runs: Vec<Vec<Vec<f64>>>,
+}
+
+impl OutOfFold {
+    /// The likeliest class: `[repeat][image]`.
+    pub fn answers(&self) -> Vec<Vec<usize>> {
+        let answers = |run: &Vec<Vec<f64>>| run.iter().map(|scores| best(scores)).collect();
+        self.runs.iter().map(answers).collect()
+    }
+
+    /// Whether that was right.
+    pub fn right(&self, labels: &[usize]) -> Answers {
+        let right = |run: Vec<usize>| {
+            run.iter()
+                .zip(labels)
+                .map(|(answer, label)| Some(answer == label))
+                .collect()
+        };
+        self.answers().into_iter().map(right).collect()
     }
 }
 
@@ -109,7 +152,7 @@ pub fn cross_validate(
     gram: &Gram,
     labels: &[usize],
     settings: &ProbeSettings,
-) -> Result<Answers, EvaluateError> {
+) -> Result<OutOfFold, EvaluateError> {
     if gram.images() != labels.len() {
         return Err(EvaluateError::Unpaired {
             left: gram.images(),
@@ -124,25 +167,27 @@ pub fn cross_validate(
             needed: folds,
         });
     }
-    let fits: Vec<(Vec<usize>, Vec<usize>)> = (0..settings.repeats.max(1) * folds)
+    let fits: Vec<(Vec<usize>, Vec<Vec<f64>>)> = (0..settings.repeats.max(1) * folds)
         .into_par_iter()
         .map(|fit| {
             let (repeat, fold) = (fit / folds, fit % folds);
             let at = stratified_folds(labels, folds, settings.seed, repeat as u64);
             let (test, train): (Vec<usize>, Vec<usize>) =
                 (0..labels.len()).partition(|image| at[*image] == fold);
-            let answers = gram.fit_and_classify(&train, &test, labels, settings.l2);
-            (test, answers)
+            let scores = gram.fit_and_score(&train, &test, labels, settings.l2);
+            (test, scores)
         })
         .collect();
-    let run = |fits: &[(Vec<usize>, Vec<usize>)]| {
-        let mut run = vec![None; labels.len()];
-        for (image, answer) in fits.iter().flat_map(|(test, answers)| test.iter().zip(answers)) {
-            run[*image] = Some(*answer == labels[*image]);
+    let run = |fits: &[(Vec<usize>, Vec<Vec<f64>>)]| {
+        let mut run = vec![Vec::new(); labels.len()];
+        for (image, scores) in fits.iter().flat_map(|(test, scores)| test.iter().zip(scores)) {
+            run[*image].clone_from(scores);
         }
         run
     };
-    Ok(fits.chunks_exact(folds).map(run).collect())
+    Ok(OutOfFold {
+        runs: fits.chunks_exact(folds).map(run).collect(),
+    })
 }
 
 /// Trains on all images of `train` and gives the classes of `test`;

@@ -15,6 +15,7 @@ fn answers(values: &[f32], dim: usize, labels: &[usize], repeats: usize) -> Answ
         },
     )
     .unwrap()
+    .right(labels)
 }
 
 fn accuracy(separation: f32, classes: usize) -> f64 {

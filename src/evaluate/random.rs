@@ -29,6 +29,11 @@ impl Stream {
         Self { key, counter: 0 }
     }
 
+    /// The stream of one resample of a paired bootstrap: all figures share it.
+    pub(super) fn of_resample(seed: u64, resample: u64) -> Self {
+        Self::new(seed, &[0x70_6169_7265, resample])
+    }
+
     /// The next 64 bits.
     pub fn bits(&mut self) -> u64 {
         self.counter = self.counter.wrapping_add(1);

@@ -201,7 +201,7 @@ fn direction(gradient: &Vector, memory: &[(Vector, Vector, f64)]) -> Vector {
 }
 
 /// `ln Σ exp`, without overflow.
-fn log_sum(logits: &[f64]) -> f64 {
+pub(super) fn log_sum(logits: &[f64]) -> f64 {
     let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     most + logits.iter().map(|logit| (logit - most).exp()).sum::<f64>().ln()
 }

@@ -87,6 +87,7 @@ fn choose(
 mod tests {
     use super::*;
     use crate::domain::Split;
+    use crate::domain::image::Metadata;
 
     fn matched(name: &[u8], phash: u64) -> Match {
         Match {
@@ -104,6 +105,7 @@ mod tests {
             split: Split::Test,
             bytes: 10,
             phash: PerceptualHash(phash),
+            metadata: Metadata::default(),
         }
     }
 

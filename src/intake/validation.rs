@@ -2,8 +2,9 @@
 //!
 //! A set comes as a tar with a folder per class (`CLASS/FILE`, or
 //! `validation/CLASS/FILE` and `test/CLASS/FILE`), or as flat files with
-//! `labels.csv`; all may lie in one folder more. Files that are no part of the
-//! set are answered one by one, and what remains becomes its next version, in
+//! `labels.csv`; all may lie in one folder more. What slices are made of (line,
+//! shift, camera) comes as captions, `NAME.json`, or as further columns of
+//! `labels.csv`. Files that are no part of the set are answered one by one, and what remains becomes its next version, in
 //! one transaction, if it still has two classes to tell apart.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,9 +16,11 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use super::archive::{File, files};
 use super::check::{self, Picture};
 use super::health::rejected;
+use super::sidecars::{self, Sidecars};
 use super::{Intake, IntakeError, Rejection};
 use crate::catalog::validation::LabelledImage;
 use crate::catalog::{sites, validation as sets};
+use crate::domain::image::{Caption, Metadata};
 use crate::domain::{Digest, SiteName, Split};
 use crate::wire::v1::images::Received;
 use crate::wire::v1::validation::ValidationReceived;
@@ -41,6 +44,8 @@ struct Candidate {
 struct Label {
     class: String,
     split: Option<Split>,
+    /// What the row of `labels.csv` says besides.
+    metadata: Metadata,
 }
 
 /// Sets a site's labelled images as the next version of its validation set.
@@ -56,10 +61,17 @@ pub async fn validation(
         .buffered(intake.limits.concurrent_decodes.max(1) + 1)
         .boxed();
     let (mut candidates, mut out, mut csv) = (Vec::new(), Vec::new(), None);
+    let mut captions = Sidecars::default();
     while let Some(one) = looked.try_next().await? {
         match one {
             Looked::Candidate(candidate) => candidates.push(candidate),
             Looked::Labels(name, bytes) => csv = Some((name, bytes)),
+            Looked::Caption(name, caption) => {
+                let subject = sidecars::subject(&name).unwrap_or_default();
+                if let Err(why) = captions.came(subject, caption) {
+                    out.push(rejected(name, None, &why));
+                }
+            }
             Looked::Rejected(received) => out.push(received),
         }
     }
@@ -75,7 +87,10 @@ pub async fn validation(
     };
     let (labelled, wrong) = label(candidates, labels, inside);
     out.extend(wrong);
-    let images = split(labelled);
+    let images = split(labelled, &mut captions);
+    while let Some(name) = captions.left_over() {
+        out.push(rejected(name, None, &Rejection::CaptionAlone));
+    }
     let judging: BTreeSet<&str> = images
         .iter()
         .filter(|image| image.split == Split::Validation)
@@ -99,6 +114,7 @@ pub async fn validation(
 enum Looked {
     Candidate(Candidate),
     Labels(String, Bytes),
+    Caption(String, Caption),
     Rejected(Received),
 }
 
@@ -112,6 +128,12 @@ impl Intake {
         };
         if name == LABELS || name.ends_with("/labels.csv") {
             return Ok(Looked::Labels(name, bytes));
+        }
+        if sidecars::subject(&name).is_some() {
+            return Ok(match sidecars::caption(&bytes) {
+                Ok(caption) => Looked::Caption(name, caption),
+                Err(why) => Looked::Rejected(rejected(name, None, &why)),
+            });
         }
         let digest = check::digest(&bytes).await?;
         match self.look_at(&bytes).await? {
@@ -174,6 +196,7 @@ fn read_labels(bytes: &[u8]) -> Result<(HashMap<String, Label>, Vec<Received>), 
         ));
     };
     let split = column("split");
+    let known = [Some(file), Some(class), split];
     let (mut labels, mut wrong) = (HashMap::new(), Vec::new());
     for (index, row) in reader.records().enumerate() {
         let refuse = |why: &Rejection| rejected(format!("{LABELS} row {}", index + 2), None, why);
@@ -194,9 +217,18 @@ fn read_labels(bytes: &[u8]) -> Result<(HashMap<String, Label>, Vec<Received>), 
             wrong.push(refuse(&Rejection::Split(word.chars().take(40).collect())));
             continue;
         }
+        let further = (header.iter().zip(&row).enumerate())
+            .filter(|(at, (_, value))| !known.contains(&Some(*at)) && !value.is_empty())
+            .map(|(_, (title, value))| (title.to_owned(), value.to_owned()));
+        let metadata = Metadata::of_usable(further);
         let file = file.strip_prefix("./").unwrap_or(file).to_owned();
         let class = class.to_owned();
-        labels.insert(file, Label { class, split });
+        let label = Label {
+            class,
+            split,
+            metadata,
+        };
+        labels.insert(file, label);
     }
     Ok((labels, wrong))
 }
@@ -212,8 +244,11 @@ fn label_of_path(path: &str) -> Result<Label, Rejection> {
         },
         _ => return Err(Rejection::NoClass),
     };
-    let class = class.to_owned();
-    Ok(Label { class, split })
+    Ok(Label {
+        class: class.to_owned(),
+        split,
+        metadata: Metadata::default(),
+    })
 }
 
 /// Gives each candidate its label, and takes out those that have none, came
@@ -283,8 +318,9 @@ fn usable(class: &str) -> bool {
     (1..=128).contains(&class.len()) && !class.chars().any(char::is_control)
 }
 
-/// Decides the split of every image whose set does not say.
-fn split(labelled: Vec<(Candidate, Label)>) -> Vec<LabelledImage> {
+/// Decides the split of every image whose set does not say, and takes its
+/// metadata from its caption, else from `labels.csv`.
+fn split(labelled: Vec<(Candidate, Label)>, captions: &mut Sidecars) -> Vec<LabelledImage> {
     let enough = labelled.len() >= SPLIT_FROM;
     let of = |candidate: &Candidate, label: &Label| match label.split {
         Some(split) => split,
@@ -292,6 +328,7 @@ fn split(labelled: Vec<(Candidate, Label)>) -> Vec<LabelledImage> {
         None => Split::Validation,
     };
     let image = |(candidate, label): (Candidate, Label)| LabelledImage {
+        metadata: (captions.of(&candidate.name)).map_or(label.metadata.clone(), |caption| caption.metadata),
         split: of(&candidate, &label),
         digest: candidate.digest,
         name: candidate.name,

@@ -76,6 +76,21 @@ pub fn embed(
     input: &Tensor,
     mode: Mode,
 ) -> Result<Tensor, TrainError> {
+    pooled(&features(architecture, tensors, input, mode)?)
+}
+
+/// The mean over all patches of a feature map `[batch, dim, rows, columns]`: `[batch, dim]`.
+pub fn pooled(features: &Tensor) -> Result<Tensor, TrainError> {
+    Ok(features.f_mean_dim(&[2_i64, 3][..], false, None)?)
+}
+
+/// The last feature map `[batch, dim, rows, columns]` of `input` `[batch, 3, height, width]`.
+pub fn features(
+    architecture: &Architecture,
+    tensors: &[Tensor],
+    input: &Tensor,
+    mode: Mode,
+) -> Result<Tensor, TrainError> {
     // Channels last: what libtorch's convolutions on a CPU would otherwise rearrange it to, one by one.
     let input = input
         .f_permute([0_i64, 2, 3, 1])?
@@ -87,14 +102,13 @@ pub fn embed(
         moving_norms: mode.moving_norms,
         nominal: architecture.nominal_size as usize,
     };
-    let features = match &architecture.plan {
+    match &architecture.plan {
         Plan::EfficientNetLite { stages } => {
             let blocks: Vec<_> = stages.iter().flatten().copied().collect();
-            efficientnet_lite(&mut layers, &blocks, input, mode.drop)?
+            efficientnet_lite(&mut layers, &blocks, input, mode.drop)
         }
-        Plan::ResNet { bottleneck, depths } => resnet(&mut layers, *bottleneck, depths, input)?,
-    };
-    Ok(features.f_mean_dim(&[2_i64, 3][..], false, None)?)
+        Plan::ResNet { bottleneck, depths } => resnet(&mut layers, *bottleneck, depths, input),
+    }
 }
 
 /// Walks through the tensors of a network in canonical order.

@@ -8,6 +8,9 @@ use super::TrainError;
 use super::backbone::{self, Mode, tensor};
 use crate::base::{Architecture, Preprocessing, Weights};
 
+/// Patches taken of a picture.
+const PATCHES: i64 = 4;
+
 /// A network that is ready to embed.
 pub struct Embedder {
     architecture: &'static Architecture,
@@ -36,6 +39,41 @@ impl Embedder {
         let mode = Mode::default();
         let embedded = tch::no_grad(|| backbone::embed(self.architecture, &self.tensors, &input, mode))?;
         values(&embedded)
+    }
+
+    /// Patches of pictures that have the network's size, each less the mean of
+    /// its picture: `[pictures × at most 4, dim]`, row by row, the patches
+    /// spread evenly over the last feature map. Empty where that has only one.
+    pub fn patches(
+        &self,
+        pictures: &[RgbImage],
+        preprocessing: &Preprocessing,
+    ) -> Result<Vec<f32>, TrainError> {
+        let mut patches = Vec::new();
+        for batch in pictures.chunks(Self::BATCH) {
+            let input: Vec<f32> = (batch.par_iter())
+                .flat_map_iter(|picture| preprocessing.normalise(picture))
+                .collect();
+            let size = preprocessing.size as usize;
+            let input = tensor(&input, &[batch.len(), 3, size, size], self.device)?;
+            let map = tch::no_grad(|| {
+                backbone::features(self.architecture, &self.tensors, &input, Mode::default())
+            })?;
+            // [batch, dim, rows, columns] to [batch, patches, dim].
+            let map = map.f_flatten(2, 3)?.f_transpose(1, 2)?;
+            let all = map.size()[1];
+            if all < 2 {
+                return Ok(Vec::new());
+            }
+            let apart = map.f_sub(&map.f_mean_dim(&[1_i64][..], true, None)?)?;
+            let taken = all.min(PATCHES);
+            let places: Vec<i64> = (0..taken)
+                .map(|patch| (2 * patch + 1) * all / (2 * taken))
+                .collect();
+            let places = Tensor::f_from_slice(&places)?.f_to_device(self.device)?;
+            patches.extend(values(&apart.f_index_select(1, &places)?)?);
+        }
+        Ok(patches)
     }
 
     /// Embeddings `[pictures, dim]`, row by row, of pictures that have the

@@ -210,6 +210,7 @@ fn views(of: &[Vec<f32>; 2], dim: usize) -> Result<Views<'_>, evaluate::Evaluate
     Ok(Views {
         first: Embeddings::new(&of[0], dim)?,
         second: Embeddings::new(&of[1], dim)?,
+        patches: None,
     })
 }
 

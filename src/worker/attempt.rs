@@ -52,6 +52,8 @@ pub struct AttemptInput {
     pub start: Option<Parent>,
     /// The figure that the gate judges by, where there are labels.
     pub kpi: Kpi,
+    /// Masks that the labelled pictures have judged before.
+    pub judged_before: u32,
     /// What the gate asks for.
     pub gate: GateSettings,
     /// The site, for the artefact's header.
@@ -206,7 +208,7 @@ pub fn perform(
         left_out: input.left_out,
     };
     if training.is_unchanged() {
-        let report = Report::judged(input.kpi, None, None, training, counts, input.gate);
+        let report = Report::judged(input.kpi.clone(), None, None, training, counts, input.gate);
         let report_json = report.to_json()?.into_bytes();
         events.note("no improvement found: what the training began with is best");
         return Ok(AttemptOutcome::NoImprovement {
@@ -435,7 +437,14 @@ fn reported(input: &AttemptInput, judged: Judged, training: TrainingFigures, ima
     } = judged;
     // A validation set that says nothing is no licence to ask the weaker signals: then nothing is known.
     let signals = Some(label_free.clone()).filter(|_| !unusable_validation);
-    let report = Report::judged(input.kpi, validation, signals, training, images, input.gate);
+    let report = Report::judged(
+        input.kpi.clone(),
+        validation,
+        signals,
+        training,
+        images,
+        input.gate,
+    );
     Report {
         test,
         random_mask,
@@ -446,7 +455,7 @@ fn reported(input: &AttemptInput, judged: Judged, training: TrainingFigures, ima
 
 /// The five numbers of the header; 0 where there were no labels.
 fn five_numbers(report: &Report) -> Figures {
-    let kpi = (report.validation.as_ref()).and_then(|figures| figures.of(report.kpi));
+    let kpi = (report.validation.as_ref()).and_then(|figures| figures.of(&report.kpi));
     let number = |value: f64| value as f32;
     let rank = report
         .label_free

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::Split;
+use crate::domain::image::Metadata;
 use crate::mask::{Limits, apply_artefact, decode};
 use crate::train::device::DeviceChoice;
 use crate::train::generated::{QUICK, generated_base};
@@ -32,6 +33,7 @@ fn input() -> AttemptInput {
         labelled: Vec::new(),
         start: None,
         kpi: Kpi::Probe,
+        judged_before: 0,
         gate: GateSettings::default(),
         site: "osaka".parse().unwrap(),
         version: MaskVersion(7),
@@ -172,6 +174,7 @@ fn the_newest_checkpoint_that_is_whole_is_taken_and_the_others_are_named() {
 fn a_validation_set_that_says_nothing_holds_the_mask() {
     let mut input = input();
     let one_class = |n| LabelledPicture {
+        metadata: Metadata::default(),
         picture: picture(n),
         class: "good".to_owned(),
         split: Split::Validation,

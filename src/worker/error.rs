@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::attempt::AttemptError;
 use crate::base::ImportError;
 use crate::base::preprocessing::PictureError;
+use crate::domain::kpi::KpiError;
 use crate::domain::{ErrorKind, Problem};
 use crate::evaluate::EvaluateError;
 use crate::mask::MaskError;
@@ -27,6 +28,17 @@ pub enum WorkerCommandError {
     /// An option that means nothing to a fine-tuning.
     #[error("this recipe fine-tunes the weights, and only masks are judged: leave out {0}")]
     OnlyForMasks(&'static str),
+    /// The caption of a labelled picture cannot be read.
+    #[error("the caption `{}` cannot be read ({reason}); mend it or take it away", path.display())]
+    Caption {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The KPI does not fit the labelled pictures.
+    #[error(transparent)]
+    Kpi(#[from] KpiError),
     /// A file of network input cannot be used.
     #[error("`{}`: {reason}", path.display())]
     Input {
@@ -78,6 +90,8 @@ impl Problem for WorkerCommandError {
             | Self::Labelled { .. }
             | Self::OnlyForMasks(_)
             | Self::Input { .. }
+            | Self::Caption { .. }
+            | Self::Kpi(_)
             | Self::Evaluate(_) => ErrorKind::Invalid,
             Self::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::NotFound => ErrorKind::NotFound,
@@ -100,6 +114,8 @@ impl Problem for WorkerCommandError {
             Self::Labelled { .. } => "labels_unusable",
             Self::OnlyForMasks(_) => "only_for_masks",
             Self::Input { .. } => "input_unusable",
+            Self::Caption { .. } => "caption_invalid",
+            Self::Kpi(_) => "kpi_invalid",
             Self::Io { .. } => "file_unusable",
             Self::Picture { source, .. } => source.code(),
             Self::Base(error) => error.code(),

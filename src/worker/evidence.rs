@@ -9,15 +9,18 @@ use super::control::random_mask;
 use super::pictures::{LabelledPicture, decode_all};
 use crate::base::{Preprocessing, Weights};
 use crate::domain::Split;
+use crate::domain::image::Metadata;
 use crate::domain::job::{Order, Phase, Progress};
 use crate::domain::report::{LabelFree, LabelledFigures};
-use crate::evaluate::{self, Embeddings, EvaluateError, Settings, Views};
+use crate::evaluate::{self, Asked, Embeddings, EvaluateError, Settings, Views};
 use crate::mask::{Mask, apply};
 use crate::train::{Embedder, TrainError, augment};
 
 /// Most training images that the label-free signals rest on: effective rank
 /// takes time with the cube of their number, and is steady long before.
 const MOST_SIGNAL_IMAGES: usize = 1_000;
+/// Most training images whose patches are looked at, of each at most four.
+const MOST_PATCH_IMAGES: usize = 192;
 /// The seed of the second views. Not the training's: the gate draws its own.
 const VIEW_SEED: u64 = 0x76_69_65_77;
 
@@ -36,9 +39,12 @@ pub(super) struct Judged {
 }
 
 /// Labelled pictures at the network's size, with the number of each one's class.
-struct Labelled {
+struct Labelled<'a> {
     pictures: Vec<RgbImage>,
     labels: Vec<usize>,
+    metadata: Vec<Metadata>,
+    /// The classes' names, in their order.
+    classes: Vec<&'a str>,
 }
 
 /// Embeddings `[pictures, dim]` of one model.
@@ -47,6 +53,7 @@ struct Embedded {
     validation: Vec<f32>,
     test: Vec<f32>,
     plain: Vec<f32>,
+    patches: Vec<f32>,
     viewed: Vec<f32>,
 }
 
@@ -86,6 +93,9 @@ pub(super) fn judged(
                 return Ok(None);
             }
         }
+        if !only_test {
+            found.patches = embedder.patches(&plain[..plain.len().min(MOST_PATCH_IMAGES)], preprocessing)?;
+        }
         Ok::<_, AttemptError>(Some(found))
     };
     let Some(of_base) = embedded(&input.base, false)? else {
@@ -102,31 +112,40 @@ pub(super) fn judged(
     let dim = input.base.architecture.embedding_dim;
     let settings = Settings::default();
     let label_free = evaluate::label_free(&views(&of_base, dim)?, &views(&of_mask, dim)?, &settings)?;
-    let mut compare = |name: &str, set: &Labelled, base: &[f32], other: &[f32]| {
+    let mut compare = |split: Split, set: &Labelled, base: &[f32], other: &[f32]| {
         if set.labels.is_empty() {
             return Ok(None);
         }
+        let asked = Asked {
+            kpi: &input.kpi,
+            classes: &set.classes,
+            metadata: &set.metadata,
+            judged_before: match split {
+                Split::Validation => input.judged_before,
+                Split::Test => 0,
+            },
+        };
         let (base, other) = (Embeddings::new(base, dim)?, Embeddings::new(other, dim)?);
-        match evaluate::labelled(&base, &other, &set.labels, &settings) {
+        match evaluate::labelled(&base, &other, &set.labels, &asked, &settings) {
             Ok(figures) => Ok(Some(figures)),
             Err(error @ (EvaluateError::OneClass | EvaluateError::TooFew { .. })) => {
                 reporter
                     .events
-                    .note(&format!("the {name} split says nothing: {error}"));
+                    .note(&format!("the {} split says nothing: {error}", split.word()));
                 Ok(None)
             }
             Err(error) => Err(error),
         }
     };
     let of_validation = compare(
-        "validation",
+        Split::Validation,
         &validation,
         &of_base.validation,
         &of_mask.validation,
     )?;
-    let of_test = compare("test", &test, &of_base.test, &of_mask.test)?;
+    let of_test = compare(Split::Test, &test, &of_base.test, &of_mask.test)?;
     let random_mask = match of_test {
-        Some(_) => compare("test", &test, &of_base.test, &of_random.test)?,
+        Some(_) => compare(Split::Test, &test, &of_base.test, &of_random.test)?,
         None => None,
     };
     Ok(Some(Judged {
@@ -143,17 +162,22 @@ fn views(model: &Embedded, dim: usize) -> Result<Views<'_>, EvaluateError> {
     Ok(Views {
         first: Embeddings::new(&model.plain, dim)?,
         second: Embeddings::new(&model.viewed, dim)?,
+        patches: if model.patches.is_empty() {
+            None
+        } else {
+            Some(Embeddings::new(&model.patches, dim)?)
+        },
     })
 }
 
 /// Decodes the pictures of one split; what is no picture is noted and left out.
 /// Classes are numbered in the order of their names.
-fn labelled(
-    all: &[LabelledPicture],
+fn labelled<'a>(
+    all: &'a [LabelledPicture],
     split: Split,
     preprocessing: &Preprocessing,
     events: &mut dyn AttemptEvents,
-) -> Labelled {
+) -> Labelled<'a> {
     let mut chosen: Vec<&LabelledPicture> = all.iter().filter(|labelled| labelled.split == split).collect();
     // By digest, so that folds and draws depend on nothing but which pictures these are.
     chosen.sort_by_key(|labelled| labelled.picture.digest);
@@ -161,18 +185,24 @@ fn labelled(
     classes.sort_unstable();
     classes.dedup();
     let decoded = decode_all(chosen.par_iter().map(|labelled| &labelled.picture), preprocessing);
-    let (mut pictures, mut labels) = (Vec::new(), Vec::new());
+    let (mut pictures, mut labels, mut metadata) = (Vec::new(), Vec::new(), Vec::new());
     for (labelled, decoded) in chosen.iter().zip(decoded) {
         match decoded {
             Ok(picture) => {
                 pictures.push(picture);
+                metadata.push(labelled.metadata.clone());
                 let class = classes.binary_search(&labelled.class.as_str());
                 labels.push(class.expect("each class is among the classes"));
             }
             Err(error) => events.note(&format!("left out: `{}`: {error}", labelled.picture.name())),
         }
     }
-    Labelled { pictures, labels }
+    Labelled {
+        pictures,
+        labels,
+        metadata,
+        classes,
+    }
 }
 
 /// Says how many pictures are embedded, and asks whether to go on.

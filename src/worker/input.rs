@@ -62,6 +62,7 @@ pub(super) fn input(
         Ok(LabelledPicture {
             picture: picture(&labelled.image).ok_or(unknown("an image of the validation set"))?,
             class: labelled.class.clone(),
+            metadata: labelled.metadata.clone(),
             split: Split::of_word(&labelled.split).ok_or(unknown("a split"))?,
         })
     });
@@ -88,7 +89,8 @@ pub(super) fn input(
         left_out: assignment.left_out,
         labelled: labelled.collect::<Result<_, Failure>>()?,
         start,
-        kpi: Kpi::of_word(&assignment.kpi).ok_or(unknown("the KPI"))?,
+        kpi: assignment.kpi.parse::<Kpi>().map_err(|_| unknown("the KPI"))?,
+        judged_before: assignment.judged_before,
         gate: serde_json::from_str(&assignment.gate).map_err(|_| unknown("the gate's settings"))?,
         site: assignment.site,
         version: assignment.mask_version,

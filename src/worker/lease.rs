@@ -208,8 +208,10 @@ pub struct Assignment {
     pub budget: u32,
     /// The seed.
     pub seed: u64,
-    /// The KPI's name.
+    /// The KPI: a word, or JSON.
     pub kpi: String,
+    /// Masks that the validation set has judged before.
+    pub judged_before: u32,
     /// The gate's settings as JSON.
     pub gate: String,
     /// The digest of the list of images.
@@ -275,6 +277,7 @@ impl TryFrom<proto::Assignment> for Assignment {
             budget: message.budget,
             seed: message.seed,
             kpi: message.kpi,
+            judged_before: message.judged_before,
             gate: message.gate,
             snapshot: digest(&snapshot.digest)?,
             images: snapshot.images,

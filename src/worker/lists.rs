@@ -1,10 +1,12 @@
 //! Which images an attempt trains on and which judge, asked for page by page.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use super::lease::{Assignment, Connection, PATIENCE, ProtocolError, Stored, stored, within};
 use super::patience::patiently;
 use super::progress::Pulse;
+use crate::domain::image::Metadata;
 use crate::domain::{AttemptId, Digest, snapshot};
 use crate::wire::grpc::v1 as proto;
 
@@ -17,6 +19,8 @@ pub struct Labelled {
     pub class: String,
     /// The split that it belongs to.
     pub split: String,
+    /// Where and how it was taken.
+    pub metadata: Metadata,
 }
 
 /// The images of an attempt, in ascending order of their digests.
@@ -98,6 +102,8 @@ impl Connection {
                 image: stored(message.image.as_ref())?,
                 class: message.class,
                 split: message.split,
+                metadata: Metadata::try_from(message.metadata.into_iter().collect::<BTreeMap<_, _>>())
+                    .map_err(|_| ProtocolError::Answer("metadata of an image that no image may have"))?,
             })
         };
         reply.labelled.into_iter().map(labelled).collect()

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use crate::base::Preprocessing;
 use crate::base::preprocessing::{DecodeLimits, PictureError};
+use crate::domain::image::Metadata;
 use crate::domain::{Digest, Split};
 
 /// A picture by its content.
@@ -39,6 +40,8 @@ pub struct LabelledPicture {
     pub picture: Picture,
     /// The name of its class.
     pub class: String,
+    /// Where and how it was taken, such as its line: what slices are made of.
+    pub metadata: Metadata,
     /// Whether the gate reads it, or only people are shown what it says.
     pub split: Split,
 }

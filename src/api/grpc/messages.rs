@@ -141,6 +141,9 @@ pub fn labelled(page: Vec<LabelledImage>) -> proto::ListLabelledReply {
         image: Some(blob(image.digest, image.bytes)),
         class: image.class,
         split: image.split.word().to_owned(),
+        metadata: std::collections::BTreeMap::from(image.metadata)
+            .into_iter()
+            .collect(),
     });
     proto::ListLabelledReply {
         labelled: labelled.collect(),
@@ -169,7 +172,8 @@ pub fn assignment(assignment: Assignment, lease: Duration) -> proto::Assignment 
         recipe: assignment.recipe,
         budget: assignment.budget.unwrap_or(0),
         seed: assignment.seed,
-        kpi: assignment.kpi.word().to_owned(),
+        kpi: assignment.kpi.to_string(),
+        judged_before: assignment.judged_before,
         gate: json(serde_json::to_string(&assignment.gate)),
         snapshot: Some(proto::Snapshot {
             digest: assignment.snapshot_digest.as_bytes().to_vec(),

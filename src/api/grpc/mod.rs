@@ -28,8 +28,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of a request: log lines and a curve; bytes proper travel by REST.
 const LARGEST_REQUEST: usize = 16 << 20;
 
-/// Images of one page of a list: at most 200 bytes each, and the class of a labelled one has 128.
+/// Images of one page of a list: at most 200 bytes each, where a message may have 4 MiB.
 const PAGE: u32 = 10_000;
+/// Labelled images of one page: each has a class and metadata of at most 4.5 kB.
+const LABELLED_PAGE: u32 = 800;
 
 /// The protocol's routes.
 pub fn routes(app: &App) -> Router {
@@ -117,7 +119,7 @@ impl Workers for Service {
         let attempt = messages::attempt(&message.attempt)?;
         let page = async {
             let mut tx = self.app.catalog.read().await?;
-            let page = attempts::labelled(&mut tx, attempt, &message.after, PAGE).await?;
+            let page = attempts::labelled(&mut tx, attempt, &message.after, LABELLED_PAGE).await?;
             Ok::<_, ApiError>(messages::labelled(page))
         };
         Ok(Response::new(page.await?))

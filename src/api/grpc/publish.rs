@@ -213,7 +213,7 @@ fn stored(report: &Report, artefact: &Artefact, (digest, scores): (Digest, Diges
     let kpi = report
         .validation
         .as_ref()
-        .and_then(|figures| figures.of(report.kpi));
+        .and_then(|figures| figures.of(&report.kpi));
     let verdict = &report.gate.verdict;
     PublishedMask {
         artefact: digest,
@@ -250,12 +250,7 @@ fn compared(
             })
         }
     };
-    same(
-        "report",
-        "figure",
-        job.kpi.word().to_owned(),
-        report.kpi.word().to_owned(),
-    )?;
+    same("report", "figure", job.kpi.to_string(), report.kpi.to_string())?;
     let settings = |settings| serde_json::to_string(settings).unwrap_or_default();
     same(
         "report",
@@ -263,6 +258,19 @@ fn compared(
         settings(&job.gate),
         settings(&report.gate.settings),
     )?;
+    let answers = report
+        .validation
+        .as_ref()
+        .filter(|figures| figures.of(&report.kpi).is_some());
+    if let Some(figures) = answers {
+        let told = figures.widened.map_or(0, |widened| widened.judged_before);
+        same(
+            "report",
+            "number of masks judged before",
+            job.judged_before.to_string(),
+            told.to_string(),
+        )?;
+    }
     let found = |found: bool| if found { "a mask" } else { "no mask" }.to_owned();
     let improved = !report.gate.verdict.is_no_improvement();
     same("report", "outcome", found(artefact.is_some()), found(improved))?;

@@ -77,7 +77,8 @@ struct StartArgs {
     /// Steps of training. Default: the recipe's
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
     budget: Option<u32>,
-    /// Which figure judges the mask: probe, knn or few-shot. Default: the site's
+    /// Which figure judges the mask: probe, knn, few-shot, or a figure of your own as JSON (see
+    /// `katagami site create --help`). Default: the site's
     #[arg(long, value_parser = super::kpi)]
     kpi: Option<Kpi>,
     /// What to start from: base or mask:VERSION. Default: the mask on channel stable, else the base
@@ -251,7 +252,7 @@ fn show(job: &Job) {
         None => "the recipe's steps".to_owned(),
     };
     let validation = match job.validation {
-        Some(version) => format!("validation set {version}, {}", super::kpi_for_people(job.kpi)),
+        Some(version) => format!("validation set {version}, {}", super::kpi_for_people(&job.kpi)),
         None => "signals without labels".to_owned(),
     };
     let mut state = job.state.word().to_owned();

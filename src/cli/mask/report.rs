@@ -3,11 +3,20 @@
 use std::fmt::Display;
 
 use crate::cli::printer;
-use crate::domain::report::{Estimate, Figure, LabelFree, LabelledFigures, Report, TrainingFigures};
+use crate::domain::groups::{ConfusionFigures, GroupFigure};
+use crate::domain::report::{
+    Estimate, Figure, Kpi, LabelFree, LabelledFigures, Report, TrainingFigures, Widened,
+};
 
 /// Prints the whole report: verdict first, then what it rests on.
 pub fn print(title: &str, report: &Report) {
     let verdict = &report.gate.verdict;
+    if !report.worse.is_empty() {
+        printer::line(&format!("{title} is worse for some:"));
+        for group in &report.worse {
+            printer::line(&format!("  {}", worse(group)));
+        }
+    }
     printer::line(&format!("{title}: {}", verdict.word()));
     for reason in verdict.reasons() {
         printer::line(&format!("  {reason}"));
@@ -18,12 +27,18 @@ pub fn print(title: &str, report: &Report) {
     if let Some(test) = &report.test {
         labelled(
             "test split, which neither training nor gate has read",
+            &report.kpi,
             test,
             report.random_mask.as_ref(),
         );
     }
     if let Some(validation) = &report.validation {
-        labelled("validation split, which the gate judged by", validation, None);
+        labelled(
+            "validation split, which the gate judged by",
+            &report.kpi,
+            validation,
+            None,
+        );
     }
     if let Some(signals) = &report.label_free {
         label_free(signals);
@@ -31,7 +46,7 @@ pub fn print(title: &str, report: &Report) {
     training(report);
 }
 
-fn labelled(what: &str, figures: &LabelledFigures, random: Option<&LabelledFigures>) {
+fn labelled(what: &str, kpi: &Kpi, figures: &LabelledFigures, random: Option<&LabelledFigures>) {
     printer::line(&format!(
         "\nbalanced accuracy on {} images of {} classes ({what}), with 95 % intervals",
         figures.images, figures.classes
@@ -53,8 +68,88 @@ fn labelled(what: &str, figures: &LabelledFigures, random: Option<&LabelledFigur
         let random = random.and_then(|random| random.few_shot.as_ref());
         rows.push(row("few-shot probe", few_shot, random));
     }
+    if let Some(defined) = &figures.defined {
+        let random = random.and_then(|random| random.defined.as_ref());
+        rows.push(row(kpi.word(), defined, random));
+    }
     let control = if random.is_some() { "RANDOM MASK" } else { "" };
     printer::table(["", "BASE", "MASK", "DIFFERENCE", control], &rows);
+    if let Some(Widened {
+        judged_before,
+        confidence,
+        difference: widened,
+    }) = &figures.widened
+    {
+        printer::line(&format!(
+            "interval widened: this validation set has judged {judged_before} masks before; at {:.2} % the KPI's \
+             difference is {}",
+            confidence * 100.0,
+            difference(widened)
+        ));
+    }
+    groups(&figures.groups);
+    if let Some(answers) = &figures.confusion {
+        confusion(answers);
+    }
+}
+
+/// `slice line=3: 0.812 to 0.692, -0.120 (-0.200 to -0.040) on 64 images`
+fn worse(group: &GroupFigure) -> String {
+    format!(
+        "{} {}: {:.3} to {:.3}, {} on {} images",
+        group.kind.word(),
+        group.name,
+        group.figure.base.value,
+        group.figure.mask.value,
+        difference(&group.figure.difference),
+        group.images
+    )
+}
+
+fn groups(groups: &[GroupFigure]) {
+    if groups.is_empty() {
+        return;
+    }
+    printer::line("\nrecall of each class, balanced accuracy of each slice");
+    let row = |group: &GroupFigure| {
+        [
+            format!("{} {}", group.kind.word(), group.name),
+            group.images.to_string(),
+            number(group.figure.base.value),
+            number(group.figure.mask.value),
+            difference(&group.figure.difference),
+        ]
+    };
+    let rows: Vec<_> = groups.iter().map(row).collect();
+    printer::table(["", "IMAGES", "BASE", "MASK", "DIFFERENCE"], &rows);
+}
+
+/// Most classes whose confusion fits a terminal.
+const MOST_SHOWN: usize = 12;
+
+fn confusion(answers: &ConfusionFigures) {
+    let classes = &answers.classes;
+    if classes.len() > MOST_SHOWN {
+        return printer::line("\nwhat was taken for what: see --json, the classes are too many for a table");
+    }
+    printer::line("\nwhat was taken for what, in images: base, then mask");
+    let row = |(truth, class): (usize, &String)| {
+        let cell = |answer: usize| {
+            format!(
+                "{:.1} {:.1}",
+                answers.base[truth][answer], answers.mask[truth][answer]
+            )
+        };
+        std::iter::once(class.clone())
+            .chain((0..classes.len()).map(cell))
+            .collect()
+    };
+    let answers = classes.iter().map(|class| format!("AS {class}"));
+    let titles = std::iter::once(String::new()).chain(answers).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(titles)
+        .chain(classes.iter().enumerate().map(row))
+        .collect();
+    printer::columns(&rows);
 }
 
 fn label_free(signals: &LabelFree) {
@@ -70,6 +165,7 @@ fn label_free(signals: &LabelFree) {
                 rank(base.effective_rank),
                 rank(mask.effective_rank),
             ),
+            row("decay", maybe(base.decay), maybe(mask.decay)),
             row("mean cosine", number(base.mean_cosine), number(mask.mean_cosine)),
             row("spread", number(base.spread), number(mask.spread)),
             row(
@@ -78,6 +174,16 @@ fn label_free(signals: &LabelFree) {
                 interval(&signals.retrieval.mask),
             ),
             row("neighbours kept", number(1.0), number(signals.stability)),
+            row(
+                "halves sorted alike",
+                maybe(signals.clusters.map(|both| both.base)),
+                maybe(signals.clusters.map(|both| both.mask)),
+            ),
+            row(
+                "rank of patches",
+                maybe(signals.patches.map(|both| both.base)),
+                maybe(signals.patches.map(|both| both.mask)),
+            ),
         ],
     );
 }
@@ -161,6 +267,10 @@ pub fn interval(estimate: &Estimate) -> String {
 pub fn difference(estimate: &Estimate) -> String {
     let Estimate { value, lower, upper } = estimate;
     format!("{value:+.3} ({lower:+.3} to {upper:+.3})")
+}
+
+fn maybe(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), number)
 }
 
 fn number(value: f64) -> String {

@@ -75,6 +75,23 @@ fn a_table_names_classes_and_its_rows_are_answered_one_by_one() {
 }
 
 #[test]
+fn metadata_is_that_of_the_caption_else_of_the_table() {
+    let csv = b"file,line,class,remark,camera\n1.png,3,crack,,top\n2.png,4,good,,\n";
+    let (labels, wrong) = read_labels(csv).unwrap();
+    assert_eq!(codes(&wrong), [""; 0]);
+    let (kept, _) = label(candidates(&["1.png", "2.png"]), Some(labels), 0);
+    let mut captions = Sidecars::default();
+    let caption = sidecars::caption(br#"{"metadata": {"shift": "night"}}"#).unwrap();
+    captions.came("2.png", caption.clone()).unwrap();
+    captions.came("lost", caption).unwrap();
+    let images = split(kept, &mut captions);
+    let pairs = |image: &LabelledImage| format!("{:?}", image.metadata.pairs());
+    assert_eq!(pairs(&images[0]), r#"{"camera": "top", "line": "3"}"#);
+    assert_eq!(pairs(&images[1]), r#"{"shift": "night"}"#);
+    assert_eq!(captions.left_over().as_deref(), Some("lost.json"));
+}
+
+#[test]
 fn an_image_with_two_classes_has_none_and_one_that_comes_twice_counts_once() {
     let files = vec![
         candidate("good/1.png", b"1"),
@@ -94,12 +111,13 @@ fn small_sets_are_not_split_and_large_ones_by_digest() {
         let label = Label {
             class: "good".to_owned(),
             split: None,
+            metadata: Metadata::default(),
         };
         (0..count)
             .map(|number| (candidate("a", &number.to_le_bytes()), label.clone()))
             .collect()
     };
     let test = |images: &[LabelledImage]| images.iter().filter(|image| image.split == Split::Test).count();
-    assert_eq!(test(&split(labelled(99))), 0);
-    assert!((20..60).contains(&test(&split(labelled(100)))));
+    assert_eq!(test(&split(labelled(99), &mut Sidecars::default())), 0);
+    assert!((20..60).contains(&test(&split(labelled(100), &mut Sidecars::default()))));
 }

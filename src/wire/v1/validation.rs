@@ -26,6 +26,9 @@ pub struct ValidationSet {
     pub images: u64,
     /// Images by class.
     pub classes: BTreeMap<String, ClassCounts>,
+    /// Masks that the images of its validation split have judged. The more, the wider the gate's interval.
+    #[serde(default)]
+    pub judged_masks: u64,
     /// When it was set.
     pub created_at: Timestamp,
     /// Who set it.

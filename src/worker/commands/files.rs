@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::domain::image::{Caption, Metadata};
 use crate::domain::{Digest, Split};
 use crate::worker::error::{WorkerCommandError, at};
 use crate::worker::pictures::{LabelledPicture, Picture, Source};
@@ -29,6 +30,28 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), WorkerCommandE
     Ok(())
 }
 
+/// The caption beside a labelled picture, `NAME.json` or `NAME.EXT.json`, if there is one: its metadata.
+pub(super) fn metadata(picture: &Path) -> Result<Metadata, WorkerCommandError> {
+    let mut appended = picture.as_os_str().to_owned();
+    appended.push(".json");
+    for path in [PathBuf::from(appended), picture.with_extension("json")] {
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let caption: Result<Caption, _> = serde_json::from_slice(&bytes);
+                return caption.map(|caption| caption.metadata).map_err(|error| {
+                    WorkerCommandError::Caption {
+                        path,
+                        reason: error.to_string(),
+                    }
+                });
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(at(&path)(error)),
+        }
+    }
+    Ok(Metadata::default())
+}
+
 /// Digests files, which stay where they are.
 pub(super) fn pictures(paths: &[PathBuf]) -> Result<Vec<Picture>, WorkerCommandError> {
     let picture = |path: &PathBuf| {
@@ -48,7 +71,8 @@ pub(super) fn classes(folder: &Path) -> Result<Vec<(String, Vec<PathBuf>)>, Work
     };
     let mut classes = Vec::new();
     for class in folders(folder)? {
-        let found = below(&class)?;
+        let mut found = below(&class)?;
+        found.retain(|path| path.extension().is_none_or(|extension| extension != "json"));
         if found.is_empty() {
             return Err(unusable("one of its folders has no pictures"));
         }
@@ -73,8 +97,9 @@ pub(super) fn labelled(folder: &Path) -> Result<Vec<LabelledPicture>, WorkerComm
     let mut found = Vec::new();
     for (folder, split) in sets {
         for (class, paths) in classes(folder)? {
-            for picture in pictures(&paths)? {
+            for (picture, path) in pictures(&paths)?.into_iter().zip(&paths) {
                 found.push(LabelledPicture {
+                    metadata: metadata(path)?,
                     split: split.unwrap_or_else(|| Split::of_digest(&picture.digest)),
                     class: class.clone(),
                     picture,

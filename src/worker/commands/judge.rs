@@ -14,7 +14,7 @@ use crate::cli::printer;
 use crate::domain::gate::GateSettings;
 use crate::domain::report::{Figure, ImageCounts, Kpi, Report, TrainingFigures};
 use crate::evaluate::knn::KnnSettings;
-use crate::evaluate::{self, Embeddings, Settings};
+use crate::evaluate::{self, Asked, Embeddings, Settings, confusion};
 use crate::mask::{Limits, Mask, apply, apply_artefact, decode};
 use crate::train::Embedder;
 use crate::worker::control::random_mask;
@@ -34,9 +34,12 @@ pub struct JudgeArgs {
     /// A folder with one folder of pictures for each class; best of pictures that training never saw
     #[arg(long)]
     labelled: PathBuf,
-    /// The figure that decides: probe, knn or few-shot
+    /// The figure that decides: probe, knn, few-shot, or JSON as `katagami site create` takes it
     #[arg(long, default_value = "probe", value_parser = crate::cli::kpi)]
     kpi: Kpi,
+    /// Masks that these pictures have judged before: the more, the wider the interval that decides
+    #[arg(long, default_value_t = 0)]
+    judged_before: u32,
     /// Neighbours that vote on a picture's class
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
     neighbours: u16,
@@ -73,7 +76,20 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
         })
         .collect::<Result<Vec<_>, WorkerCommandError>>()?;
     let labels: Vec<usize> = labelled.iter().map(|(label, _)| *label).collect();
-    let classes: Vec<&String> = classes.iter().map(|(name, _)| name).collect();
+    let metadata = (labelled.iter().map(|(_, path)| files::metadata(path))).collect::<Result<Vec<_>, _>>()?;
+    let classes: Vec<&str> = classes.iter().map(|(name, _)| name.as_str()).collect();
+    let counts = classes.iter().zip(confusion::by_label(&labels, classes.len()));
+    args.kpi.check(
+        &counts
+            .map(|(class, images)| (*class, images.len() as u64))
+            .collect(),
+    )?;
+    let asked = Asked {
+        kpi: &args.kpi,
+        classes: &classes,
+        metadata: &metadata,
+        judged_before: args.judged_before,
+    };
     let device = args.model.open()?;
     let dim = base.architecture.embedding_dim;
     let embedded =
@@ -89,7 +105,7 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
     let against_base = |weights: &Weights| -> Result<_, WorkerCommandError> {
         let other = embedded(weights)?;
         let (base, other) = (Embeddings::new(&of_base, dim)?, Embeddings::new(&other, dim)?);
-        Ok(evaluate::labelled(&base, &other, &labels, &settings)?)
+        Ok(evaluate::labelled(&base, &other, &labels, &asked, &settings)?)
     };
     let training = TrainingFigures {
         flips: mask.as_ref().map_or(0, |mask| mask.dropped() as u64),
@@ -101,7 +117,7 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
     };
     let figures = against_base(&weights)?;
     let mut report = Report::judged(
-        args.kpi,
+        args.kpi.clone(),
         Some(figures),
         None,
         training,
@@ -112,7 +128,7 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
     if args.json {
         printer::json(&json!({
             "images": labels.len(), "classes": classes, "neighbours": args.neighbours, "kpi": report.kpi,
-            "mask": report.validation, "random_mask": report.random_mask, "gate": report.gate.verdict,
+            "worse": report.worse, "mask": report.validation, "random_mask": report.random_mask, "gate": report.gate.verdict,
         }));
     } else {
         print(args, &report, labels.len(), classes.len());

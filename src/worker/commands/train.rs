@@ -1,5 +1,6 @@
 //! `train`: an attempt without a server, or a fine-tuning to compare it with.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use crate::base::{write_atomically, write_safetensors};
 use crate::cli::printer;
 use crate::domain::gate::GateSettings;
 use crate::domain::report::{Kpi, Report};
-use crate::domain::{MaskVersion, SiteName};
+use crate::domain::{MaskVersion, SiteName, Split};
 use crate::mask::{Limits, decode};
 use crate::train::Recipe;
 use crate::train::recipe::Mode;
@@ -45,9 +46,13 @@ pub struct TrainArgs {
     /// class, or folders `validation` and `test` with such folders
     #[arg(long, value_name = "DIR")]
     labelled: Option<PathBuf>,
-    /// The figure that decides where there are labels: probe, knn or few-shot
+    /// The figure that decides where there are labels: probe, knn, few-shot, or JSON as `katagami
+    /// site create` takes it
     #[arg(long, default_value = "probe", value_parser = crate::cli::kpi)]
     kpi: Kpi,
+    /// Masks that the labelled pictures have judged before: the more, the wider the interval that decides
+    #[arg(long, default_value_t = 0)]
+    judged_before: u32,
     /// How much worse than the base still counts as no worse
     #[arg(long, default_value_t = 0.01, value_parser = share)]
     margin: f64,
@@ -208,6 +213,16 @@ fn input(args: &TrainArgs) -> Result<AttemptInput, WorkerCommandError> {
         Some(folder) => files::labelled(folder)?,
         None => Vec::new(),
     };
+    if !labelled.is_empty() {
+        let mut classes = BTreeMap::new();
+        for of_gate in labelled
+            .iter()
+            .filter(|labelled| labelled.split == Split::Validation)
+        {
+            *classes.entry(of_gate.class.as_str()).or_insert(0) += 1;
+        }
+        args.kpi.check(&classes)?;
+    }
     let mut images = files::pictures(&files::below(&args.images)?)?;
     let all = images.len();
     let judging: std::collections::HashSet<_> =
@@ -233,7 +248,8 @@ fn input(args: &TrainArgs) -> Result<AttemptInput, WorkerCommandError> {
         images,
         labelled,
         start,
-        kpi: args.kpi,
+        kpi: args.kpi.clone(),
+        judged_before: args.judged_before,
         gate: GateSettings {
             margin: args.margin,
             ..GateSettings::default()

@@ -12,7 +12,7 @@ use katagami::catalog::{
     Catalog, CatalogError, Tx, attempts, bases, blobs, images, jobs, sites, snapshots, validation,
 };
 use katagami::domain::gate::GateSettings;
-use katagami::domain::image::PerceptualHash;
+use katagami::domain::image::{Metadata, PerceptualHash};
 use katagami::domain::report::Kpi;
 use katagami::domain::snapshot::ImageFilter;
 use katagami::domain::{AttemptId, Digest, SiteName, Split, Timestamp};
@@ -156,6 +156,7 @@ impl World {
             split: Split::Test,
             bytes: 8,
             phash: PerceptualHash(7),
+            metadata: Metadata::default(),
         };
         let mut tx = self.begin().await;
         validation::create(&mut tx, site, &[image], BY).await.unwrap();

@@ -3,6 +3,7 @@
 use katagami::domain::Digest;
 
 use super::Server;
+use super::server::{groups, picture};
 
 /// A server whose site has images and a queued job; the job's identifier.
 fn with_a_job() -> (Server, String) {
@@ -95,6 +96,69 @@ fn a_mask_is_watched_reported_got_released_and_taken_back() {
     assert_eq!(history.as_array().unwrap().len(), 2);
     assert_eq!([&history[0]["from"], &history[1]["to"]], [1, 1], "{history}");
     assert!(history[0]["to"].is_null() && history[0]["reason"] == "back from mask 1");
+}
+
+#[test]
+fn a_slice_that_pays_for_the_mean_is_said_first() {
+    let (server, _) = with_a_job();
+    server.publishes_groups(0.01, 0.09, groups());
+    let report = server.katagami(&["mask", "report", "osaka", "1"]).good().out;
+    assert!(
+        report.starts_with(
+            "mask 1 of `osaka` is worse for some:\n  slice line=3: 0.800 to 0.750, -0.050 (-0.080 to -0.020) on 90 images\n\
+             mask 1 of `osaka`: held\n  slice `line=3` (90 images) is worse with the mask: balanced accuracy -0.050"
+        ),
+        "{report}"
+    );
+    for expected in ["class crack", "what was taken for what", "AS crack", "70.0 80.0"] {
+        assert!(report.contains(expected), "{expected}: {report}");
+    }
+    let json = server
+        .katagami(&["mask", "report", "osaka", "1", "--json"])
+        .good();
+    assert!(
+        json.out.find("line=3") < json.out.find("\"validation\""),
+        "{}",
+        json.out
+    );
+    assert_eq!(json.json()["worse"][0]["kind"], "slice");
+}
+
+#[test]
+fn a_kpi_of_ones_own_is_a_text_or_a_file_and_is_checked_before_the_training() {
+    let (server, _) = with_a_job();
+    let file = server.folder.path().join("kpi.json");
+    std::fs::write(
+        &file,
+        r#"{"name": "cost", "costs": {"bad": {"good": 9}, "good": {"bad": 1}}}"#,
+    )
+    .unwrap();
+    let at = format!("@{}", file.display());
+    server.katagami(&["site", "create", "kyoto", "--kpi", &at]).good();
+    let shown = server.katagami(&["site", "show", "kyoto"]).good().out;
+    assert!(shown.contains("cost of an image, less is better"), "{shown}");
+    let labelled = server.folder.path().join("labelled");
+    for (class, number) in [("good", 20), ("bad", 30)] {
+        picture(&labelled.join(class).join("1.pgm"), number);
+    }
+    server
+        .katagami(&["validation", "set", "osaka", labelled.to_str().unwrap()])
+        .good();
+    let recall = r#"{"name": "recall-at-false-alarm", "normal": "ok", "rate": 0.05}"#;
+    let said = server
+        .katagami(&["job", "start", "osaka", "--kpi", recall])
+        .refused(2);
+    assert!(
+        said.contains("names class `ok`, but the validation split has `bad`, `good`"),
+        "{said}"
+    );
+    let said = server.katagami(&["job", "start", "osaka", "--kpi", "magic"]);
+    assert_eq!(
+        said.code,
+        Some(2),
+        "an argument is refused before anything is asked"
+    );
+    assert!(said.err.contains("there is no figure `magic`"), "{}", said.err);
 }
 
 #[test]

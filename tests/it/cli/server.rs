@@ -13,6 +13,7 @@ use katagami::catalog::{attempts, blobs, leases};
 use katagami::config::Config;
 use katagami::domain::Digest;
 use katagami::domain::gate::GateSettings;
+use katagami::domain::groups::{ConfusionFigures, GroupFigure, GroupKind};
 use katagami::domain::report::{
     Estimate, Figure, ImageCounts, Kpi, LabelledFigures, LossPoint, Report, TrainingFigures,
 };
@@ -94,8 +95,13 @@ impl Server {
 
     /// Leases the next job and publishes a mask whose KPI changed by `lower` to `upper`.
     pub fn publishes(&self, lower: f64, upper: f64) -> Digest {
+        self.publishes_groups(lower, upper, Vec::new())
+    }
+
+    /// The same, with figures of classes and slices.
+    pub fn publishes_groups(&self, lower: f64, upper: f64, groups: Vec<GroupFigure>) -> Digest {
         let (_, artefact) = artefact_over(&self.base);
-        let report = report(lower, upper);
+        let report = report(lower, upper, groups);
         let app = &self.running().app;
         self.runtime.block_on(async {
             let mut tx = app.catalog.begin().await.unwrap();
@@ -183,7 +189,33 @@ pub fn picture(path: &Path, number: u8) {
     std::fs::write(path, file).unwrap();
 }
 
-fn report(lower: f64, upper: f64) -> Report {
+/// A class that gained and a line that lost.
+pub fn groups() -> Vec<GroupFigure> {
+    let group = |kind, name: &str, value: f64| {
+        let difference = Estimate {
+            value,
+            lower: value - 0.03,
+            upper: value + 0.03,
+        };
+        GroupFigure {
+            kind,
+            name: name.to_owned(),
+            images: 90,
+            figure: Figure {
+                base: Estimate::exact(0.8),
+                mask: Estimate::exact(0.8 + value),
+                difference,
+            },
+            difference,
+        }
+    };
+    vec![
+        group(GroupKind::Class, "crack", 0.1),
+        group(GroupKind::Slice, "line=3", -0.05),
+    ]
+}
+
+fn report(lower: f64, upper: f64, groups: Vec<GroupFigure>) -> Report {
     let figure = Figure {
         base: Estimate::exact(0.75),
         mask: Estimate::exact(0.8),
@@ -200,6 +232,14 @@ fn report(lower: f64, upper: f64) -> Report {
         knn: figure,
         probe: figure,
         few_shot: None,
+        defined: None,
+        widened: None,
+        groups,
+        confusion: Some(ConfusionFigures {
+            classes: vec!["crack".to_owned(), "ok".to_owned()],
+            base: vec![vec![70.0, 20.0], vec![30.0, 280.0]],
+            mask: vec![vec![80.0, 10.0], vec![20.0, 290.0]],
+        }),
     };
     let training = TrainingFigures {
         flips: 94,

@@ -7,4 +7,4 @@ mod labelled;
 mod memory;
 mod snapshots;
 mod uploads;
-mod world;
+pub mod world;

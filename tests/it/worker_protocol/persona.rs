@@ -221,12 +221,20 @@ pub fn base() -> Weights {
 
 /// The result of a job that drops a few weights; `change` may spoil its header.
 pub fn result(assignment: &proto::Assignment, change: impl FnOnce(&mut Header)) -> JobResult {
+    result_with(assignment, report(10), change)
+}
+
+/// The same with a report of its own, of as many fallen weights.
+pub fn result_with(
+    assignment: &proto::Assignment,
+    report: Vec<u8>,
+    change: impl FnOnce(&mut Header),
+) -> JobResult {
     let base = base();
     let head = base.architecture.index_of("_conv_head.weight").unwrap();
     let mut mask = Mask::keeping_all(base.architecture, [head]);
     let bits = mask.tensors.get_mut(&head).unwrap();
     (0..10).for_each(|index| bits.set(index * 40_000, false));
-    let report = report(10);
     let manifest: katagami::base::Manifest =
         serde_json::from_str(&assignment.base.as_ref().unwrap().manifest).unwrap();
     let mut header = Header {

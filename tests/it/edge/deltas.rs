@@ -2,7 +2,7 @@
 
 use katagami::base::{Preprocessing, Weights};
 use katagami::domain::{Digest, MaskVersion};
-use katagami::mask::delta;
+use katagami::mask::{Coding, Level, Limits, decode, delta, encode_with};
 
 use super::factory::Factory;
 use super::{Device, dense_over, flip};
@@ -191,6 +191,19 @@ fn a_delta_is_made_only_where_it_yields_the_very_artefact() {
     assert!(delta::make(&delta, &second, &base).is_err(), "a delta to a delta");
     assert!(delta::restore(&second, &delta, &base).is_err(), "another parent");
     assert!(delta::restore(&first, &second, &base).is_err(), "no delta");
+    // Devices would write another file than the one that the channel names.
+    let artefact = decode(&second, Limits::default()).unwrap();
+    let mask = artefact.mask(&base).unwrap();
+    let at = |level| encode_with(&artefact.header, &mask, &base, &Coding { level, ..Coding::default() });
+    let others: Vec<_> = [Level::Fast, Level::Best]
+        .into_iter()
+        .map(|level| at(level).unwrap())
+        .filter(|other| *other != second)
+        .collect();
+    assert!(!others.is_empty());
+    for other in others {
+        assert_eq!(delta::make(&first, &other, &base).unwrap(), None);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

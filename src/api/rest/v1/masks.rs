@@ -111,7 +111,7 @@ pub async fn deltas(
     caller: Caller,
     Path((site, version)): Path<(SiteName, MaskVersion)>,
 ) -> Result<Json<Page<MaskDelta>>, ApiError> {
-    caller.may(Action::Pull, &site)?;
+    caller.may(Action::Read, &site)?;
     let mut tx = app.catalog.read().await?;
     masks::needed(&mut tx, &site, version).await?;
     let items = deltas::list(&mut tx, &site, version).await?;

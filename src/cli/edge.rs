@@ -272,7 +272,10 @@ fn sentence(status: &Status, outcome: &Outcome) -> String {
     let mask = outcome.mask.unwrap_or_default();
     let fetched = printer::bytes(outcome.base_bytes + mask.bytes);
     let delta = if mask.delta { ", the mask as a delta" } else { "" };
-    format!("{what} {how}: {} ({fetched} fetched{delta})", place.unwrap_or_default())
+    format!(
+        "{what} {how}: {} ({fetched} fetched{delta})",
+        place.unwrap_or_default()
+    )
 }
 
 /// Logs to standard error what `RUST_LOG` asks for, else what `default` does.

@@ -70,15 +70,19 @@ pub(super) async fn ask(
     Ok((state, fetched))
 }
 
-/// The masks that are here, the one that runs first.
+/// The mask that runs and the one before it. None while the plain base runs: its channel mostly points at
+/// none, and an answer without content cannot say so.
 fn here(folder: &DeviceFolder) -> Result<Vec<Here>, EdgeError> {
-    let candidates = [folder.current()?, folder.state()?.previous];
-    let here = candidates.iter().flatten().filter_map(|weights| {
-        let slot = folder.slot(weights)?;
+    let of = |weights: Option<Digest>| {
+        let slot = folder.slot(&weights?)?;
         let artefact = slot.release.digest()?;
         Some(Here { slot, artefact })
-    });
-    Ok(here.collect())
+    };
+    let Some(current) = of(folder.current()?) else {
+        return Ok(Vec::new());
+    };
+    let previous = of(folder.state()?.previous);
+    Ok([current].into_iter().chain(previous).collect())
 }
 
 /// The artefact `wanted`, if it is here or if the server has a delta to what runs here.
@@ -97,7 +101,9 @@ async fn short_way(
         return bytes.filter(|bytes| Digest::of(bytes) == digest).map(Bytes::from);
     }
     let parent = *here.first().filter(|_| delta::may_help(wanted.bytes))?;
-    let sent = client.mask_delta(site, version, &parent.artefact, wanted.bytes).await;
+    let sent = client
+        .mask_delta(site, version, &parent.artefact, wanted.bytes)
+        .await;
     let restored = match sent {
         Ok(None) => return None,
         Ok(Some(sent)) => {
@@ -119,17 +125,12 @@ async fn short_way(
 }
 
 /// The artefact with digest `expected`, out of a delta to a mask that is here.
-fn restored(
-    folder: &DeviceFolder,
-    parent: &Here,
-    sent: &[u8],
-    expected: Digest,
-) -> Result<Bytes, EdgeError> {
+fn restored(folder: &DeviceFolder, parent: &Here, sent: &[u8], expected: Digest) -> Result<Bytes, EdgeError> {
     let path = folder.artefact(&parent.slot.weights);
     let before = fs::read(&path).map_err(EdgeError::at(&path))?;
     let base = parent.slot.base;
-    let architecture = verify::architecture_of(folder, &base)
-        .ok_or_else(|| EdgeError::Empty(folder.root().to_owned()))?;
+    let architecture =
+        verify::architecture_of(folder, &base).ok_or_else(|| EdgeError::Empty(folder.root().to_owned()))?;
     let weights = import(architecture, &folder.model(&base))?;
     let whole = mask::delta::restore(&before, sent, &weights)?;
     match Digest::of(&whole) {

@@ -95,8 +95,7 @@ impl Puller {
         let (site, channel) = self.identify().await?;
         self.have_base(&mut outcome).await?;
         let known = self.known(&channel)?;
-        let (answer, fetched) =
-            delta::ask(&self.source.client, &self.folder, &site, &channel, known).await?;
+        let (answer, fetched) = delta::ask(&self.source.client, &self.folder, &site, &channel, known).await?;
         let release = match answer {
             ChannelState::Unchanged => {
                 if let Some((digest, reason)) = &self.unfit

@@ -55,7 +55,7 @@ pub struct Status {
     pub held: Option<Held>,
     /// The weights of the model that can be gone back to.
     pub previous: Option<Digest>,
-    /// What getting the release took; none for the plain base.
+    /// What getting the mask took that was switched to last; none for the plain base.
     pub fetched: Option<Fetched>,
     /// When the model was switched last.
     pub switched_at: Option<Timestamp>,

@@ -77,7 +77,7 @@ pub struct State {
     pub announced: Option<Digest>,
     /// What `current` named before a switch that is under way: after a power cut it tells what is previous.
     pub switching_from: Option<Digest>,
-    /// What getting the release that runs took; none for the plain base.
+    /// What getting the mask took that was switched to last; none for the plain base.
     pub fetched: Option<Fetched>,
     /// When `current` was switched last.
     pub switched_at: Option<Timestamp>,

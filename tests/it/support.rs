@@ -136,7 +136,8 @@ pub fn dense_mask(base: &Weights, version: u32) -> Mask {
         (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40
     };
     for index in 0..bits.len() {
-        let dropped = mixed(index, 0).is_multiple_of(50) != mixed(index, version as usize).is_multiple_of(2_000);
+        let dropped =
+            mixed(index, 0).is_multiple_of(50) != mixed(index, version as usize).is_multiple_of(2_000);
         bits.set(index, !dropped);
     }
     mask

@@ -31,7 +31,11 @@ fn dense(base: &Weights, version: u32) -> Vec<u8> {
 }
 
 async fn listed(person: &Person, version: MaskVersion) -> Vec<Value> {
-    let list = person.get(&format!("{MASKS}/{version}/deltas")).await.good().json();
+    let list = person
+        .get(&format!("{MASKS}/{version}/deltas"))
+        .await
+        .good()
+        .json();
     list["items"].as_array().unwrap().clone()
 }
 
@@ -81,21 +85,38 @@ async fn a_delta_is_made_when_a_channel_moves_and_goes_when_no_channel_is_near(
     assert_eq!(whole.header("katagami-mask-version"), two.to_string());
     assert!(whole.body.len() * 2 < second.len());
     assert!(delta::restore(&first, &whole.body, &base).unwrap() == second);
-    device.get_with(&url, &[("if-none-match", &tag)]).await.status(304);
+    device
+        .get_with(&url, &[("if-none-match", &tag)])
+        .await
+        .status(304);
     let head = device.with(Method::HEAD, &url, &[]).await.status(200);
     assert_eq!(head.header("content-length"), whole.body.len().to_string());
     let rest = [("range", "bytes=100-"), ("if-range", tag.as_str())];
-    assert_eq!(device.get_with(&url, &rest).await.status(206).body, whole.body.slice(100..));
+    assert_eq!(
+        device.get_with(&url, &rest).await.status(206).body,
+        whole.body.slice(100..)
+    );
     // What resumes a download of the whole one by the delta's address is not given a part.
     let other = format!("\"{}\"", Digest::of(&second));
-    let mixed = device.get_with(&url, &[("range", "bytes=100-"), ("if-range", &other)]).await;
+    let mixed = device
+        .get_with(&url, &[("range", "bytes=100-"), ("if-range", &other)])
+        .await;
     assert_eq!(mixed.status(200).body, whole.body);
 
     device.get(&address(two, &second)).await.refused(404, "no_delta");
     device.get(&address(one, &second)).await.refused(404, "no_delta");
-    device.get(&address(MaskVersion(9), &first)).await.refused(404, "no_such_mask");
-    device.get(&format!("{MASKS}/{two}/deltas/first")).await.status(400);
-    engineer.get("/v1/sites/osaka/masks/9/deltas").await.refused(404, "no_such_mask");
+    device
+        .get(&address(MaskVersion(9), &first))
+        .await
+        .refused(404, "no_such_mask");
+    device
+        .get(&format!("{MASKS}/{two}/deltas/first"))
+        .await
+        .status(400);
+    engineer
+        .get("/v1/sites/osaka/masks/9/deltas")
+        .await
+        .refused(404, "no_such_mask");
     server.engineer("kyoto").await;
     let stranger = server.device("kyoto", "line-b").await;
     stranger.get(&url).await.refused(404, "not_found");
@@ -104,7 +125,9 @@ async fn a_delta_is_made_when_a_channel_moves_and_goes_when_no_channel_is_near(
     let collect = async || {
         app.catalog.advance(Duration::from_hours(2));
         deltas::once(app).await.unwrap();
-        collect::once(&app.catalog, &app.blobs, Duration::from_hours(1)).await.unwrap()
+        collect::once(&app.catalog, &app.blobs, Duration::from_hours(1))
+            .await
+            .unwrap()
     };
     engineer.put(STABLE, json!({"mask": two})).await.good();
     assert_eq!(collect().await, 0);
@@ -139,6 +162,9 @@ async fn masks_that_are_small_or_no_artefacts_have_no_deltas_and_keep_no_others_
         let url = address(MaskVersion(version), parent);
         engineer.get(&url).await.refused(404, "no_delta");
     }
-    engineer.get(&address(MaskVersion(4), &dense[0])).await.status(200);
+    engineer
+        .get(&address(MaskVersion(4), &dense[0]))
+        .await
+        .status(200);
     server.stop().await;
 }

@@ -22,7 +22,10 @@ async fn wanted(world: &World) -> Vec<Wanted> {
 /// The wanted deltas as (parent, version).
 async fn steps(world: &World) -> Vec<(u32, u32)> {
     let wanted = wanted(world).await;
-    wanted.iter().map(|delta| (delta.parent.0, delta.version.0)).collect()
+    wanted
+        .iter()
+        .map(|delta| (delta.parent.0, delta.version.0))
+        .collect()
 }
 
 #[rstest]

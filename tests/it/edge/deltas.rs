@@ -19,7 +19,9 @@ fn dense(device: &Device, version: u32) -> Vec<u8> {
 /// Releases mask `to`, with a delta from mask `from`; answers the whole artefact and the delta.
 fn releases(device: &Device, from: u32, to: u32) -> (Vec<u8>, Vec<u8>) {
     let (parent, whole) = (dense(device, from), dense(device, to));
-    let delta = delta::make(&parent, &whole, &device.world().weights).unwrap().unwrap();
+    let delta = delta::make(&parent, &whole, &device.world().weights)
+        .unwrap()
+        .unwrap();
     let mut world = device.world();
     world.release = Some((MaskVersion(to), whole.clone()));
     world.deltas = [(Digest::of(&parent), delta.clone())].into();
@@ -73,61 +75,63 @@ fn a_delta_leads_to_the_same_file_which_the_next_delta_builds_on() {
     assert!(said.contains("as a delta"), "{said}");
     // Unmoved, it is a question without an answer's body, and what the mask took is remembered.
     let unmoved = device.pulled();
-    assert_eq!((&unmoved["mask_bytes"], &unmoved["delta"]), (&0.into(), &false.into()));
+    assert_eq!(
+        (&unmoved["mask_bytes"], &unmoved["delta"]),
+        (&0.into(), &false.into())
+    );
     assert_eq!(unmoved["status"]["fetched"]["delta"], true);
     assert_eq!(device.world().statuses(DELTAS), [200, 200]);
 }
 
 #[test]
 fn a_delta_that_is_damaged_or_leads_elsewhere_costs_its_bytes_and_nothing_else() {
-    let spoil: [(&str, fn(&Device, Vec<u8>) -> Vec<u8>); 5] = [
-        ("is damaged", |_, mut delta| {
-            let middle = delta.len() / 2;
-            delta[middle] ^= 1;
-            delta
-        }),
-        ("cut short", |_, delta| delta[..delta.len() - 9].to_vec()),
-        ("is a delta to the artefact", |device, _| {
-            let (parent, whole) = (dense(device, 4), dense(device, 2));
-            delta::make(&parent, &whole, &device.world().weights).unwrap().unwrap()
-        }),
-        ("leads to artefact", |device, _| {
-            let (parent, whole) = (dense(device, 1), dense(device, 3));
-            delta::make(&parent, &whole, &device.world().weights).unwrap().unwrap()
-        }),
-        ("no mask artefact", |_, _| b"nonsense".to_vec()),
-    ];
     let device = with_the_first();
     let first = device.folder.path().join("first");
-    copy(&device, &first);
-    for (what, spoil) in spoil {
+    copy(&device.dir(), &first);
+    let parent = Digest::of(&stored(&device));
+    let (third, elsewhere) = releases(&device, 1, 3);
+    let (whole, good) = releases(&device, 1, 2);
+    let of_another = delta::make(&third, &whole, &device.world().weights)
+        .unwrap()
+        .unwrap();
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 1;
+    let bad = [
+        ("is damaged", flipped),
+        ("cut short", good[..good.len() - 9].to_vec()),
+        ("is a delta to the artefact", of_another),
+        ("leads to artefact", elsewhere),
+        ("no mask artefact", b"nonsense".to_vec()),
+    ];
+    for (what, bad) in bad {
         std::fs::remove_dir_all(device.dir()).unwrap();
-        std::fs::rename(&first, device.dir()).unwrap();
-        copy(&device, &first);
-        let (whole, good) = releases(&device, 1, 2);
-        let bad = spoil(&device, good);
-        let parent = Digest::of(&dense(&device, 1));
+        copy(&first, &device.dir());
         device.world().deltas.insert(parent, bad.clone());
         let pulled = device.pull_with(&["--json"], &[("RUST_LOG", "warn")]).good();
+        let said = &pulled.err;
         assert!(
-            pulled.err.contains(what) && pulled.err.contains("fetching the whole"),
-            "{what}: {}",
-            pulled.err
+            said.contains(what) && said.contains("fetching the whole"),
+            "{what}: {said}"
         );
         let moved = pulled.json();
         assert_eq!(moved["mask_bytes"], bad.len() + whole.len(), "{what}");
+        let status = &moved["status"];
         assert_eq!(
-            (&moved["delta"], &moved["status"]["mask"]),
+            (&moved["delta"], &status["mask"]),
             (&false.into(), &2.into()),
             "{what}"
         );
+        assert_eq!(status["weights"], device.weights().to_string(), "{what}");
         assert!(stored(&device) == whole, "{what}");
-        device.edge("verify", &[]).good();
     }
+    device.edge("verify", &[]).good();
 }
 
-fn copy(device: &Device, to: &std::path::Path) {
-    let copied = std::process::Command::new("cp").arg("-a").arg(device.dir()).arg(to).status();
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .args([from, to])
+        .status();
     assert!(copied.unwrap().success());
 }
 
@@ -150,7 +154,10 @@ fn a_channel_that_moves_back_to_a_mask_that_is_here_costs_nothing() {
     device.pulled();
     device.world().release = Some((MaskVersion(1), first.1.clone()));
     let back = device.pulled();
-    assert_eq!((&back["mask_bytes"], &back["status"]["mask"]), (&0.into(), &1.into()));
+    assert_eq!(
+        (&back["mask_bytes"], &back["status"]["mask"]),
+        (&0.into(), &1.into())
+    );
     assert_eq!((device.weights(), stored(&device)), first);
 
     // After a person went back, too; and what is not whole any more is fetched.
@@ -187,14 +194,27 @@ fn a_delta_is_made_only_where_it_yields_the_very_artefact() {
     let delta = delta::make(&first, &second, &base).unwrap().unwrap();
     assert!(delta::restore(&first, &delta, &base).unwrap() == second);
     let other = generated_base(8);
-    assert!(delta::make(&of(&other, 1), &second, &base).is_err(), "another base");
+    assert!(
+        delta::make(&of(&other, 1), &second, &base).is_err(),
+        "another base"
+    );
     assert!(delta::make(&delta, &second, &base).is_err(), "a delta to a delta");
     assert!(delta::restore(&second, &delta, &base).is_err(), "another parent");
     assert!(delta::restore(&first, &second, &base).is_err(), "no delta");
     // Devices would write another file than the one that the channel names.
     let artefact = decode(&second, Limits::default()).unwrap();
     let mask = artefact.mask(&base).unwrap();
-    let at = |level| encode_with(&artefact.header, &mask, &base, &Coding { level, ..Coding::default() });
+    let at = |level| {
+        encode_with(
+            &artefact.header,
+            &mask,
+            &base,
+            &Coding {
+                level,
+                ..Coding::default()
+            },
+        )
+    };
     let others: Vec<_> = [Level::Fast, Level::Best]
         .into_iter()
         .map(|level| at(level).unwrap())
@@ -232,6 +252,8 @@ async fn a_device_of_the_real_server_is_sent_what_it_lacks() {
     assert_eq!(moved["status"]["weights"], mask.weights.to_string());
     assert_eq!(moved["status"]["digest"], mask.digest.to_string());
     factory.edge("verify", &[]).await.good();
+    let shown = factory.katagami(&["mask", "show", "osaka", "2"]).await.good().out;
+    assert!(shown.contains("from mask 1"), "{shown}");
 
     // Two versions on, the delta from what this device skipped is of no use to it.
     let three = factory.trains_to(dense_over).await;

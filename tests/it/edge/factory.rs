@@ -152,9 +152,19 @@ impl Factory {
 
     pub async fn edge(&self, command: &str, more: &[&str]) -> Answer {
         let dir = self.folder.path().join("device");
-        let mut all = vec!["edge".to_owned(), command.to_owned(), "--dir".to_owned()];
-        all.push(dir.to_str().unwrap().to_owned());
-        all.extend(more.iter().map(|argument| (*argument).to_owned()));
+        let all = [&["edge", command, "--dir", dir.to_str().unwrap()], more].concat();
+        self.runs(&all).await
+    }
+
+    /// Runs a command as the admin.
+    pub async fn katagami(&self, command: &[&str]) -> Answer {
+        let secret = self.server.admin.as_ref().unwrap().secret.reveal();
+        let remote = ["--server", &self.server.url, "--token", secret];
+        self.runs(&[command, &remote].concat()).await
+    }
+
+    async fn runs(&self, arguments: &[&str]) -> Answer {
+        let all: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let folder = self.folder.path().to_owned();
         let work = move || run(&folder, &all.iter().map(String::as_str).collect::<Vec<_>>());
         tokio::task::spawn_blocking(work).await.unwrap()

@@ -143,7 +143,8 @@ pub async fn download_delta(
     drop(tx);
     let delta = made.into_iter().find(|delta| delta.parent_digest == parent);
     let delta = delta.ok_or_else(|| {
-        let detail = format!("there is no delta from {parent} to mask {version} of `{site}`; get the whole one");
+        let detail =
+            format!("there is no delta from {parent} to mask {version} of `{site}`; get the whole one");
         ApiError::not_found("no_delta", detail)
     })?;
     let offer = Offer {

@@ -97,7 +97,7 @@ async fn short_way(
     let (digest, version) = (wanted.digest, wanted.version);
     if let Some(same) = here.iter().find(|here| here.artefact == digest) {
         let bytes = fs::read(folder.artefact(&same.slot.weights)).ok();
-        // Damaged, it comes whole: a delta would need it, or another one, to be fetched for nothing.
+        // A damaged one comes whole: disks that lose bits are rarer than reasons for more ways.
         return bytes.filter(|bytes| Digest::of(bytes) == digest).map(Bytes::from);
     }
     let parent = *here.first().filter(|_| delta::may_help(wanted.bytes))?;

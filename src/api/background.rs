@@ -1,8 +1,9 @@
 //! What runs on its own: leases that ran out, blobs that nobody needs, old
-//! events, fresh pointers. Each loop calls a function that does it once.
+//! events, fresh pointers, deltas. Each loop calls a function that does it once.
 
 use std::time::Duration;
 
+use super::deltas;
 use super::state::App;
 use crate::blobs;
 use crate::catalog::{CatalogError, tokens};
@@ -13,6 +14,9 @@ use crate::scheduler::{self, Retention};
 const LOOK: Duration = Duration::from_secs(5);
 /// How often blobs are collected.
 const COLLECT: Duration = Duration::from_mins(1);
+/// How often deltas are looked for even if nobody said that there may be some: another server
+/// published a mask and ended before it made them.
+const DELTAS: Duration = Duration::from_mins(1);
 /// How many times blobs are collected for each time that the whole folder is read for left-overs.
 const LEFTOVERS: u64 = 60;
 /// How far before the last look the tokens that ended are looked for: longer
@@ -26,6 +30,7 @@ pub async fn spawn(app: &App) -> Result<(), CatalogError> {
     app.tasks.spawn(refresh(app.clone(), seen, known));
     app.tasks.spawn(schedule(app.clone()));
     app.tasks.spawn(collect(app.clone()));
+    app.tasks.spawn(make_deltas(app.clone()));
     Ok(())
 }
 
@@ -88,6 +93,23 @@ async fn collect(app: App) {
         }
         if let Err(error) = blobs::collect::once(&app.catalog, &app.blobs, grace).await {
             tracing::warn!(%error, "blobs that nothing names were not collected; it is tried again");
+        }
+    }
+}
+
+/// Makes the deltas that devices will ask for.
+async fn make_deltas(app: App) {
+    loop {
+        tokio::select! {
+            () = app.shutdown.cancelled() => return,
+            made = deltas::once(&app) => if let Err(error) = made {
+                tracing::warn!(error = error.detail(), "deltas were not made; it is tried again");
+            }
+        }
+        tokio::select! {
+            () = app.shutdown.cancelled() => return,
+            () = app.deltas.notified() => {}
+            () = tokio::time::sleep(DELTAS) => {}
         }
     }
 }

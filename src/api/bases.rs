@@ -2,13 +2,16 @@
 //! blobs and catalog, once.
 
 use std::fs::File;
+use std::io::Write as _;
 
 use tokio_util::io::ReaderStream;
 
 use super::blocking::blocking;
+use super::error::ApiError;
 use super::start::StartError;
 use super::state::App;
-use crate::base::{BaseStore, Manifest};
+use crate::base::{Architecture, BaseStore, Manifest, Weights, import};
+use crate::blobs::BlobError;
 use crate::catalog::{bases, blobs};
 
 /// Who did it, for the audit trail.
@@ -87,4 +90,14 @@ async fn stored(app: &App, store: &BaseStore, manifest: Manifest) -> Result<Mani
     bases::put(&mut tx, &manifest, &digest, BY).await?;
     tx.commit().await?;
     Ok(manifest)
+}
+
+/// The weights in the `bytes` of a base's file. To be called where it may block.
+pub fn weights(bytes: &[u8], architecture: &'static Architecture) -> Result<Weights, ApiError> {
+    let file = tempfile::NamedTempFile::new().and_then(|mut file| file.write_all(bytes).map(|()| file));
+    let file = file.map_err(|source| BlobError::Spool {
+        path: std::env::temp_dir(),
+        source,
+    })?;
+    Ok(import(architecture, file.path())?)
 }

@@ -11,6 +11,7 @@ pub mod blocking;
 pub mod caller;
 pub mod children;
 pub mod dashboard;
+pub mod deltas;
 pub mod error;
 pub mod extract;
 pub mod grpc;

@@ -178,6 +178,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         blobs,
         pointers: crate::release::Pointers::default(),
         tokens: super::caller::KnownTokens::default(),
+        deltas: tokio::sync::Notify::new(),
         metrics: crate::telemetry::Metrics::default(),
         shutdown: CancellationToken::new(),
         tasks: TaskTracker::new(),

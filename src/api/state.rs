@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +34,8 @@ pub struct Components {
     pub pointers: Pointers,
     /// Tokens that were looked up.
     pub tokens: KnownTokens,
+    /// Told when there may be deltas to make: a mask was published, a channel moved.
+    pub deltas: Notify,
     /// What is counted.
     pub metrics: Metrics,
     /// Ends everything that runs on its own: loops, event streams, workers.

@@ -25,7 +25,8 @@ macro_rules! unreferenced {
               AND NOT EXISTS (SELECT 1 FROM attempt_blob WHERE attempt_blob.digest = blob.digest)
               AND NOT EXISTS (SELECT 1 FROM job WHERE job.report = blob.digest)
               AND NOT EXISTS (SELECT 1 FROM mask WHERE mask.artefact = blob.digest
-                  OR mask.scores = blob.digest OR mask.report = blob.digest)",
+                  OR mask.scores = blob.digest OR mask.report = blob.digest)
+              AND NOT EXISTS (SELECT 1 FROM mask_delta WHERE mask_delta.artefact = blob.digest)",
             $after
         )
     };

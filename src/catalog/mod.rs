@@ -20,6 +20,7 @@ pub mod audit;
 pub mod bases;
 pub mod blobs;
 pub mod channels;
+pub mod deltas;
 pub mod devices;
 pub mod events;
 pub mod idempotency;

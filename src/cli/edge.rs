@@ -16,7 +16,9 @@ use super::exec::{self, ExecError};
 use super::printer;
 use crate::client::Client;
 use crate::domain::{ChannelName, ErrorKind, Problem};
-use crate::edge::{Agent, AgentSettings, DeviceFolder, EdgeError, Outcome, Puller, Source, Status, verify};
+use crate::edge::{
+    Agent, AgentSettings, DeviceFolder, EdgeError, Fetched, Outcome, Puller, Source, Status, verify,
+};
 
 /// Keep the model of an edge device the one that its channel names
 #[derive(Debug, Args)]
@@ -231,6 +233,7 @@ fn awaiting(work: impl Future<Output = Result<(), EdgeCommandError>>) -> Result<
 }
 
 async fn pull(server: ServerArgs, folder: FolderArgs, as_json: bool) -> Result<(), EdgeCommandError> {
+    log("off");
     let folder = Arc::new(folder.open()?);
     let _lock = folder.lock_agent()?;
     let mut puller = Puller::new(folder.clone(), server.source()?);
@@ -245,7 +248,8 @@ async fn pull(server: ServerArgs, folder: FolderArgs, as_json: bool) -> Result<(
     if as_json {
         printer::json(&json!({
             "switched": outcome.switched, "held": outcome.held,
-            "base_bytes": outcome.base_bytes, "mask_bytes": outcome.mask_bytes, "status": status,
+            "base_bytes": outcome.base_bytes, "mask_bytes": outcome.mask.unwrap_or_default().bytes,
+            "delta": outcome.mask.unwrap_or_default().delta, "status": status,
         }));
     } else {
         printer::line(&sentence(&status, &outcome));
@@ -265,8 +269,23 @@ fn sentence(status: &Status, outcome: &Outcome) -> String {
         _ => "is current still",
     };
     let place = status.model.as_ref().map(|model| model.display().to_string());
-    let fetched = printer::bytes(outcome.base_bytes + outcome.mask_bytes);
-    format!("{what} {how}: {} ({fetched} fetched)", place.unwrap_or_default())
+    let mask = outcome.mask.unwrap_or_default();
+    let fetched = printer::bytes(outcome.base_bytes + mask.bytes);
+    let delta = if mask.delta { ", the mask as a delta" } else { "" };
+    format!(
+        "{what} {how}: {} ({fetched} fetched{delta})",
+        place.unwrap_or_default()
+    )
+}
+
+/// Logs to standard error what `RUST_LOG` asks for, else what `default` does.
+fn log(default: &str) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
 }
 
 async fn run_agent(
@@ -274,12 +293,7 @@ async fn run_agent(
     folder: FolderArgs,
     settings: AgentSettings,
 ) -> Result<(), EdgeCommandError> {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .try_init();
+    log("info");
     let folder = Arc::new(folder.open()?);
     let _lock = folder.lock_agent()?;
     let mut agent = Agent::new(Puller::new(folder, server.source()?), settings);
@@ -341,6 +355,15 @@ fn status(folder: FolderArgs, as_json: bool) -> Result<(), EdgeCommandError> {
         "previous",
         &status.previous.map_or_else(none, |previous| previous.to_string()),
     );
+    if let Some(fetched) = &status.fetched {
+        let bytes = printer::bytes(fetched.bytes);
+        let whole = printer::bytes(fetched.artefact_bytes);
+        let how = match fetched {
+            Fetched { delta: true, .. } => format!("{bytes} as a delta; the mask has {whole}"),
+            _ => format!("{bytes}; the mask has {whole}"),
+        };
+        say("fetched", &how);
+    }
     if let Some(held) = &status.held {
         let release = held
             .release

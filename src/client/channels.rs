@@ -1,9 +1,9 @@
 //! `/v1/sites/{site}/channels`, and the download endpoint of devices
 
 use bytes::Bytes;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 
-use super::request::{etag, read};
+use super::request::{Call, etag, length, read};
 use super::{Client, ClientError};
 use crate::domain::{ChannelName, Digest, MaskVersion, SiteName};
 use crate::wire::v1::channels::{Channel, ChannelChange, ChannelMove};
@@ -17,6 +17,28 @@ pub struct ChannelMask {
     pub digest: Digest,
     /// The artefact.
     pub bytes: Bytes,
+}
+
+/// The mask that a channel points at, without its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnnouncedMask {
+    /// The mask's version.
+    pub version: MaskVersion,
+    /// The artefact's digest.
+    pub digest: Digest,
+    /// Bytes of the artefact.
+    pub bytes: u64,
+}
+
+/// What a channel's download endpoint says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Announcement {
+    /// The channel still points at the mask that the asker has.
+    Unchanged,
+    /// The channel points at this mask.
+    Mask(AnnouncedMask),
+    /// [`Client::channel_mask`] has to be asked: an answer without content does not say why it refuses.
+    Unclear,
 }
 
 /// What a channel's download endpoint answers.
@@ -71,6 +93,49 @@ impl Client {
         self.every_page(&path, &()).await
     }
 
+    /// A question for a channel's mask, unless it is `known`.
+    fn ask_for_mask(
+        &self,
+        method: Method,
+        site: &SiteName,
+        channel: &ChannelName,
+        known: Option<Digest>,
+    ) -> Call {
+        let path = ["sites", site.as_str(), "channels", channel.as_str(), "mask"];
+        let call = self.call(method, &path);
+        match known {
+            Some(known) => call.header("if-none-match", &format!("\"{known}\"")),
+            None => call,
+        }
+    }
+
+    /// Whether a channel still points at the mask `known`, and at which one else. Takes no bytes of it.
+    pub async fn announced_mask(
+        &self,
+        site: &SiteName,
+        channel: &ChannelName,
+        known: Option<Digest>,
+    ) -> Result<Announcement, ClientError> {
+        let response = match self.ask_for_mask(Method::HEAD, site, channel, known).send().await {
+            Ok(response) => response,
+            Err(ClientError::Refused { .. } | ClientError::Unexpected { .. }) => {
+                return Ok(Announcement::Unclear);
+            }
+            Err(error) => return Err(error),
+        };
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(Announcement::Unchanged);
+        }
+        Ok(match (version(&response), etag(&response), length(&response)) {
+            (Some(version), Some(digest), Some(bytes)) => Announcement::Mask(AnnouncedMask {
+                version,
+                digest,
+                bytes,
+            }),
+            _ => Announcement::Unclear,
+        })
+    }
+
     /// The mask that a channel points at, of at most `limit` bytes; no bytes if it is still `known`.
     /// The bytes' digest was compared with the `ETag`.
     pub async fn channel_mask(
@@ -80,11 +145,7 @@ impl Client {
         known: Option<Digest>,
         limit: u64,
     ) -> Result<ChannelState, ClientError> {
-        let path = ["sites", site.as_str(), "channels", channel.as_str(), "mask"];
-        let mut call = self.call(Method::GET, &path);
-        if let Some(known) = known {
-            call = call.header("if-none-match", &format!("\"{known}\""));
-        }
+        let call = self.ask_for_mask(Method::GET, site, channel, known);
         let url = call.url();
         let response = match call.send().await {
             Ok(response) => response,
@@ -96,8 +157,7 @@ impl Client {
         if response.status() == StatusCode::NOT_MODIFIED {
             return Ok(ChannelState::Unchanged);
         }
-        let version = response.headers().get("katagami-mask-version");
-        let version = version.and_then(|text| text.to_str().ok()?.parse().ok());
+        let version = version(&response);
         let expected = etag(&response);
         let bytes = read(&url, response, limit).await?;
         let digest = Digest::of(&bytes);
@@ -118,4 +178,10 @@ impl Client {
             }),
         }
     }
+}
+
+/// The version of the mask that an answer is about.
+fn version(response: &Response) -> Option<MaskVersion> {
+    let version = response.headers().get("katagami-mask-version")?;
+    version.to_str().ok()?.parse().ok()
 }

@@ -35,7 +35,7 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Certificate, ClientBuilder, Url};
 
-pub use channels::{ChannelMask, ChannelState};
+pub use channels::{AnnouncedMask, Announcement, ChannelMask, ChannelState};
 pub use download::Download;
 pub use error::ClientError;
 pub use events::EventStream;

@@ -5,6 +5,7 @@
 
 pub mod channel;
 pub mod clock;
+pub mod delta;
 pub mod digest;
 pub mod error;
 pub mod gate;

@@ -98,8 +98,13 @@ impl Agent {
         if !matches!(&pulled, Err(EdgeError::Client(error)) if error.status().is_none()) {
             self.status.answered_at = Some(Timestamp::now());
         }
-        if let Ok(Outcome { switched: true, .. }) = pulled {
-            tracing::info!(weights = ?self.folder.current().ok().flatten(), "switched");
+        if let Ok(Outcome {
+            switched: true, mask, ..
+        }) = pulled
+        {
+            let weights = self.folder.current().ok().flatten();
+            let fetched = mask.unwrap_or_default();
+            tracing::info!(?weights, bytes = fetched.bytes, delta = fetched.delta, "switched");
         }
         let failed = pulled.err();
         let told = self.announce().await.err();

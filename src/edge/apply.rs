@@ -90,7 +90,7 @@ pub fn install_mask(
     if folder.slot(&slot.weights) == Some(slot) && super::verify::model(folder, &slot.weights).is_ok() {
         return Ok(slot);
     }
-    let path = folder.make_slot(&slot.weights)?;
+    folder.make_slot(&slot.weights)?;
     let model = folder.model(&slot.weights);
     // A mask that drops nothing yields the base's own weights, and its file is there already.
     if slot.weights != slot.base {
@@ -98,7 +98,7 @@ pub fn install_mask(
         apply_to_safetensors(artefact, &folder.model(&slot.base), &model)?;
         folder.share(&model)?;
     }
-    folder.write(&path.join("mask.kgm"), bytes)?;
+    folder.write(&folder.artefact(&slot.weights), bytes)?;
     folder.seal(&slot)?;
     Ok(slot)
 }

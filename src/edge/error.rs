@@ -95,6 +95,14 @@ pub enum EdgeError {
         /// What the mask says.
         given: u32,
     },
+    /// A delta was made for another mask, or by a version that writes artefacts in another way.
+    #[error("the delta leads to artefact {given}, not to {expected}", given = given.short(), expected = expected.short())]
+    DeltaAstray {
+        /// The artefact that the channel points at.
+        expected: Digest,
+        /// What came out.
+        given: Digest,
+    },
     /// A mask that was refused before is still what the channel points at.
     #[error("{0}")]
     StillUnfit(String),
@@ -180,6 +188,7 @@ impl Problem for EdgeError {
             Self::OtherPreprocessing { .. } => "other_preprocessing",
             Self::ForeignMask { .. } => "mask_of_other_site",
             Self::OtherVersion { .. } => "other_version",
+            Self::DeltaAstray { .. } => "delta_astray",
             Self::StillUnfit(_) => "mask_unfit",
             Self::Damaged { .. } => "model_damaged",
             Self::Empty(_) => "no_model",

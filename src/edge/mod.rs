@@ -1,7 +1,7 @@
 //! The edge: what keeps the model of a device the one that its channel names.
 //!
 //! A device has a folder. [`pull`] fetches the base once and then only masks,
-//! [`verify`] believes nothing of them, [`apply`] makes models of them,
+//! [`delta`] takes no more bytes for one than needed, [`verify`] believes nothing of them, [`apply`] makes models of them,
 //! [`slots`] keeps the models and switches between them, [`agent`] does all of
 //! this again and again, [`report`] tells people and the server.
 //!
@@ -12,6 +12,7 @@
 
 pub mod agent;
 pub mod apply;
+pub mod delta;
 mod error;
 pub mod pull;
 pub mod report;
@@ -20,6 +21,7 @@ pub mod state;
 pub mod verify;
 
 pub use agent::{Agent, AgentSettings};
+pub use delta::Fetched;
 pub use error::EdgeError;
 pub use pull::{Outcome, Puller, Source};
 pub use report::Status;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::verify::Expected;
-use super::{DeviceFolder, EdgeError, Release, Slot, apply, verify};
+use super::{DeviceFolder, EdgeError, Fetched, Release, Slot, apply, delta, verify};
 use crate::client::{ChannelMask, ChannelState, Client, ClientError, Download};
 use crate::domain::{ChannelName, Digest, MaskVersion, SiteName};
 use crate::mask::MaskError;
@@ -16,7 +16,7 @@ use crate::wire::v1::base::Base;
 use crate::wire::v1::devices::Myself;
 
 /// The longest artefact that is fetched. One over two billion weights is shorter.
-const LONGEST_MASK: u64 = 256 << 20;
+pub(super) const LONGEST_MASK: u64 = 256 << 20;
 /// The longest base that is fetched.
 const LONGEST_BASE: u64 = 16 << 30;
 
@@ -44,8 +44,8 @@ pub struct Outcome {
     pub held: bool,
     /// Bytes of the base that were fetched.
     pub base_bytes: u64,
-    /// Bytes of the mask that were fetched.
-    pub mask_bytes: u64,
+    /// What getting the mask took; none if the channel named none, or the same as before.
+    pub mask: Option<Fetched>,
 }
 
 /// Asks a server for a device's model. Remembers between questions what need not be asked again.
@@ -95,11 +95,8 @@ impl Puller {
         let (site, channel) = self.identify().await?;
         self.have_base(&mut outcome).await?;
         let known = self.known(&channel)?;
-        let answer = self
-            .source
-            .client
-            .channel_mask(&site, &channel, known, LONGEST_MASK);
-        let release = match answer.await? {
+        let (answer, fetched) = delta::ask(&self.source.client, &self.folder, &site, &channel, known).await?;
+        let release = match answer {
             ChannelState::Unchanged => {
                 if let Some((digest, reason)) = &self.unfit
                     && Some(*digest) == known
@@ -114,7 +111,7 @@ impl Puller {
                 Release::Base
             }
             ChannelState::Mask(mask) => {
-                outcome.mask_bytes = mask.bytes.len() as u64;
+                outcome.mask = Some(fetched);
                 return self.run_mask(&site, mask, outcome).await;
             }
         };
@@ -228,7 +225,7 @@ impl Puller {
                 return Ok(());
             };
             tracing::warn!(%damage, "making the current model again");
-            let path = folder.slot_folder(&current).join("mask.kgm");
+            let path = folder.artefact(&current);
             let Some((bytes, slot)) = std::fs::read(path).ok().zip(folder.slot(&current)) else {
                 return give_up(folder, &current);
             };
@@ -329,6 +326,7 @@ impl Puller {
                 let switched = folder.switch(state, &weights)?;
                 state.release = Some(release);
                 state.held = None;
+                state.fetched = outcome.mask;
                 Ok(Outcome { switched, ..outcome })
             })?;
             if outcome.held {

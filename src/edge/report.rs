@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::state::Held;
-use super::{DeviceFolder, EdgeError, Release};
+use super::{DeviceFolder, EdgeError, Fetched, Release};
 use crate::domain::{ChannelName, Digest, MaskVersion, SiteName, Timestamp};
 use crate::wire::v1::devices::DeviceStatus;
 
@@ -55,6 +55,8 @@ pub struct Status {
     pub held: Option<Held>,
     /// The weights of the model that can be gone back to.
     pub previous: Option<Digest>,
+    /// What getting the mask took that was switched to last; none for the plain base.
+    pub fetched: Option<Fetched>,
     /// When the model was switched last.
     pub switched_at: Option<Timestamp>,
     /// How the agent is doing; none if none ever ran.
@@ -85,6 +87,7 @@ impl Status {
             release: state.release,
             held: state.held,
             previous: state.previous,
+            fetched: state.fetched,
             switched_at: state.switched_at,
             agent,
         })

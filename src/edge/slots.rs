@@ -100,6 +100,11 @@ impl DeviceFolder {
         self.slot_folder(weights).join("model.safetensors")
     }
 
+    /// The artefact that the model with these weights was made with, if it is a masked one.
+    pub fn artefact(&self, weights: &Digest) -> PathBuf {
+        self.slot_folder(weights).join("mask.kgm")
+    }
+
     /// Takes the folder for one agent.
     pub fn lock_agent(&self) -> Result<AgentLock, EdgeError> {
         let path = self.path("agent.lock");

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceFolder, EdgeError};
+use super::{DeviceFolder, EdgeError, Fetched};
 use crate::base::write_atomically;
 use crate::domain::{ChannelName, Digest, MaskVersion, SiteName, Timestamp};
 
@@ -77,6 +77,8 @@ pub struct State {
     pub announced: Option<Digest>,
     /// What `current` named before a switch that is under way: after a power cut it tells what is previous.
     pub switching_from: Option<Digest>,
+    /// What getting the mask took that was switched to last; none for the plain base.
+    pub fetched: Option<Fetched>,
     /// When `current` was switched last.
     pub switched_at: Option<Timestamp>,
 }

@@ -9,6 +9,7 @@ pub mod arithmetic;
 mod artefact;
 mod bits;
 mod coder;
+pub mod delta;
 mod error;
 mod format;
 mod header;

@@ -38,9 +38,15 @@ impl Answer {
 
 /// Runs `katagami` with its bases in `folder`.
 pub fn katagami(folder: &Path, arguments: &[&str]) -> Answer {
+    katagami_with(folder, arguments, &[])
+}
+
+/// Runs `katagami` with its bases in `folder` and some more variables.
+pub fn katagami_with(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Answer {
     let output = Command::new(env!("CARGO_BIN_EXE_katagami"))
         .args(arguments)
         .env("KATAGAMI_BASES", folder.join("bases"))
+        .envs(variables.iter().copied())
         .output()
         .expect("the executable was built with the tests");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is text");
@@ -117,6 +123,24 @@ pub fn artefact_over(base: &Weights) -> (Header, Vec<u8>) {
     let header = header_of(&mask, base);
     let bytes = encode(&header, &mask, base).unwrap();
     (header, bytes)
+}
+
+/// A mask that drops 2 % of the head convolution, and of these a few others for each version: long enough
+/// for deltas between versions to be worth it.
+pub fn dense_mask(base: &Weights, version: u32) -> Mask {
+    let head = base.architecture.index_of("_conv_head.weight").unwrap();
+    let mut mask = Mask::keeping_all(base.architecture, [head]);
+    let bits = mask.tensors.get_mut(&head).unwrap();
+    let mixed = |index: usize, seed: usize| {
+        let mixed = (index ^ seed << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40
+    };
+    for index in 0..bits.len() {
+        let dropped =
+            mixed(index, 0).is_multiple_of(50) != mixed(index, version as usize).is_multiple_of(2_000);
+        bits.set(index, !dropped);
+    }
+    mask
 }
 
 /// A header of `mask` over `base`, of a training that never was.

@@ -1,13 +1,10 @@
 //! Publishing: what an attempt brings is compared with its job before anything is stored.
 
-use std::io::Write as _;
-
 use super::messages::Brought;
+use crate::api::bases;
 use crate::api::blocking::blocking;
 use crate::api::error::ApiError;
 use crate::api::state::App;
-use crate::base::import;
-use crate::blobs::BlobError;
 use crate::catalog::attempts::{self, Assignment};
 use crate::catalog::jobs::{self, Abandoned, PublishedMask};
 use crate::catalog::{CatalogError, Tx, blobs};
@@ -96,6 +93,7 @@ pub async fn publish(app: &App, attempt: AttemptId, result: &Brought) -> Result<
     };
     killpoint::reached("server-publish");
     tx.commit().await?;
+    app.deltas.notify_one();
     tracing::info!(%attempt, mask = version.map(|version| version.0), verdict, "published");
     Ok(PublishReply {
         mask_version: version.map_or(0, |version| version.0),
@@ -198,13 +196,7 @@ async fn checked(
 /// Whether the artefact over the base's file yields the weights that its
 /// header promises: devices would refuse another, and everybody would wonder why.
 fn yields_its_weights(base: &[u8], artefact: &Artefact) -> Result<Result<(), WrongResult>, ApiError> {
-    let file = tempfile::NamedTempFile::new().and_then(|mut file| file.write_all(base).map(|()| file));
-    let file = file.map_err(|source| BlobError::Spool {
-        path: std::env::temp_dir(),
-        source,
-    })?;
-    let base = import(artefact.architecture, file.path())?;
-    let masked = apply_artefact(artefact, base);
+    let masked = apply_artefact(artefact, bases::weights(base, artefact.architecture)?);
     Ok(masked.map(drop).map_err(WrongResult::Artefact))
 }
 

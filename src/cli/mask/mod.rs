@@ -11,7 +11,7 @@ use super::remote::{CommandError, Remote};
 use super::{printer, progress};
 use crate::client::Download;
 use crate::domain::{MaskVersion, SiteName};
-use crate::wire::v1::masks::Mask;
+use crate::wire::v1::masks::{Mask, MaskDelta};
 
 pub use report::print as print_report;
 
@@ -71,7 +71,8 @@ pub async fn run(args: MaskArgs) -> Result<(), CommandError> {
         }
         MaskCommand::Show { site, version } => {
             let mask = client.mask(&site, version).await?;
-            remote.answer(&mask, || show(&mask));
+            let deltas = client.mask_deltas(&site, version).await?;
+            remote.answer(&mask, || show(&mask, &deltas));
         }
         MaskCommand::Report { site, version } => {
             let report = client.mask_report(&site, version).await?;
@@ -156,7 +157,9 @@ fn list(site: &SiteName, masks: &[Mask]) {
     );
 }
 
-fn show(mask: &Mask) {
+fn show(mask: &Mask, deltas: &[MaskDelta]) {
+    let delta = |delta: &MaskDelta| format!("{} from mask {}", printer::bytes(delta.bytes), delta.parent);
+    let deltas: Vec<_> = deltas.iter().map(delta).collect();
     let gate = match mask.reasons.as_slice() {
         [] => mask.verdict.clone(),
         reasons => format!("{}: {}", mask.verdict, reasons.join("; ")),
@@ -167,6 +170,10 @@ fn show(mask: &Mask) {
         ("gate", gate),
         ("drops", format!("{} weights", mask.flips)),
         ("bytes", printer::bytes(mask.bytes)),
+        (
+            "deltas",
+            printer::or_dash((!deltas.is_empty()).then(|| deltas.join(", "))),
+        ),
         ("digest", mask.digest.to_string()),
         ("base", mask.base.to_string()),
         ("weights", format!("{} once applied", mask.weights)),

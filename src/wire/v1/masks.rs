@@ -43,3 +43,16 @@ pub struct Mask {
     /// When it was published.
     pub created_at: Timestamp,
 }
+
+/// A delta that yields a mask, for whoever holds the artefact of its parent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MaskDelta {
+    /// The mask that it needs.
+    pub parent: MaskVersion,
+    /// SHA-256 of that mask's artefact: the last part of the delta's address.
+    pub parent_digest: Digest,
+    /// SHA-256 of the delta: the strong `ETag` of its bytes.
+    pub digest: Digest,
+    /// Bytes of the delta.
+    pub bytes: u64,
+}

@@ -57,6 +57,8 @@ async fn another_sites_anything_is_not_there(#[values(Sqlite, Postgres)] backend
         "/masks".to_owned(),
         "/masks/1".to_owned(),
         "/masks/1/bytes".to_owned(),
+        "/masks/1/deltas".to_owned(),
+        format!("/masks/1/deltas/{}", "0".repeat(64)),
         "/channels".to_owned(),
         "/channels/stable".to_owned(),
         "/channels/stable/history".to_owned(),

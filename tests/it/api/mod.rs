@@ -4,6 +4,7 @@
 mod access;
 mod buckets;
 mod channels;
+mod deltas;
 mod downloads;
 mod events;
 mod idempotency;

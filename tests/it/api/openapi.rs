@@ -31,6 +31,8 @@ const CONTRACT: &[(&str, &str)] = &[
     ("get", "/v1/sites/{site}/masks/{version}"),
     ("get", "/v1/sites/{site}/masks/{version}/report"),
     ("get head", "/v1/sites/{site}/masks/{version}/bytes"),
+    ("get", "/v1/sites/{site}/masks/{version}/deltas"),
+    ("get head", "/v1/sites/{site}/masks/{version}/deltas/{parent}"),
     ("get", "/v1/sites/{site}/channels"),
     ("get put", "/v1/sites/{site}/channels/{channel}"),
     ("get", "/v1/sites/{site}/channels/{channel}/history"),

@@ -12,7 +12,7 @@ use rstest::rstest;
 use super::world::{BY, World, refused};
 use crate::backend::Backend::{self, Postgres, Sqlite};
 
-async fn moves(world: &World, site: &SiteName, channel: &ChannelName, to: Option<u32>) -> Channel {
+pub async fn moves(world: &World, site: &SiteName, channel: &ChannelName, to: Option<u32>) -> Channel {
     let actor = Actor {
         token: TokenId::generate(),
         name: "the test".to_owned(),

@@ -3,6 +3,7 @@
 mod blobs;
 mod channels;
 mod credentials;
+mod deltas;
 mod events;
 mod images;
 mod leases;

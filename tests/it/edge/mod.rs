@@ -3,6 +3,8 @@
 
 mod agent;
 mod cuts;
+mod deltas;
+mod factory;
 mod pull;
 mod server;
 mod whole;
@@ -13,7 +15,7 @@ use katagami::base::{Weights, architecture, import};
 use katagami::domain::{Digest, MaskVersion};
 use katagami::mask::{Header, Mask, encode};
 
-use crate::support::{self, Answer, header_of};
+use crate::support::{self, Answer, dense_mask, header_of};
 use server::{Server, World};
 
 /// A mask over `base` for site `osaka`, other bits for each version.
@@ -28,13 +30,22 @@ fn mask_of(site: &str, base: &Weights, preprocessing: Digest, version: u32) -> V
     (version as usize..bits.len())
         .step_by(40_000)
         .for_each(|index| bits.set(index, false));
+    artefact_of(site, &mask, base, preprocessing, version)
+}
+
+/// As [`mask_over`], long enough for deltas to be worth it.
+fn dense_over(base: &Weights, preprocessing: Digest, version: u32) -> Vec<u8> {
+    artefact_of("osaka", &dense_mask(base, version), base, preprocessing, version)
+}
+
+fn artefact_of(site: &str, mask: &Mask, base: &Weights, preprocessing: Digest, version: u32) -> Vec<u8> {
     let header = Header {
         preprocessing,
         site: site.parse().unwrap(),
         version: MaskVersion(version),
-        ..header_of(&mask, base)
+        ..header_of(mask, base)
     };
-    encode(&header, &mask, base).unwrap()
+    encode(&header, mask, base).unwrap()
 }
 
 /// A device's folder and the server that it asks.
@@ -57,17 +68,25 @@ impl Device {
 
     /// Runs `katagami edge …` on this device's folder.
     fn edge(&self, command: &str, arguments: &[&str]) -> Answer {
+        self.edge_with(command, arguments, &[])
+    }
+
+    fn edge_with(&self, command: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Answer {
         let dir = self.dir();
         let mut all = vec!["edge", command, "--dir", dir.to_str().unwrap()];
         all.extend(arguments);
-        support::katagami(self.folder.path(), &all)
+        support::katagami_with(self.folder.path(), &all, variables)
     }
 
     fn pull(&self, arguments: &[&str]) -> Answer {
+        self.pull_with(arguments, &[])
+    }
+
+    fn pull_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Answer {
         let url = self.server.url();
         let mut all = vec!["--server", url.as_str(), "--token", server::TOKEN];
         all.extend(arguments);
-        self.edge("pull", &all)
+        self.edge_with("pull", &all, variables)
     }
 
     fn pulled(&self) -> serde_json::Value {

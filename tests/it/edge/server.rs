@@ -1,6 +1,7 @@
 //! A server that serves what devices ask for, as the contract says, and
 //! misbehaves as told.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +28,8 @@ pub struct World {
     pub base_bytes: Vec<u8>,
     /// What channel `stable` points at.
     pub release: Option<(MaskVersion, Vec<u8>)>,
+    /// The deltas that it has, by the digest of the parent's artefact; to the mask that is released.
+    pub deltas: HashMap<Digest, Vec<u8>>,
     /// Ends the next answer with the base's bytes after so many of them.
     pub cut_base_after: Option<usize>,
     /// Flips a bit in each mask that is sent.
@@ -67,6 +70,7 @@ impl World {
             weights,
             base_bytes,
             release: None,
+            deltas: HashMap::new(),
             cut_base_after: None,
             corrupt_masks: false,
             overloaded: false,
@@ -156,6 +160,7 @@ fn router(world: Shared) -> Router {
         .route("/v1/base", get(base))
         .route("/v1/base/bytes", get(base_bytes))
         .route("/v1/sites/{site}/channels/{channel}/mask", get(mask))
+        .route("/v1/sites/{site}/masks/{version}/deltas/{parent}", get(delta))
         .layer(axum::middleware::from_fn_with_state(world.clone(), guarded))
         .with_state(world)
 }
@@ -304,4 +309,16 @@ async fn mask(
         ),
     ];
     (named, bytes).into_response()
+}
+
+async fn delta(
+    State(world): State<Shared>,
+    Path((site, version, parent)): Path<(String, MaskVersion, Digest)>,
+) -> Response {
+    let world = world.lock().unwrap();
+    let released = world.release.as_ref().map(|(version, _)| *version);
+    match world.deltas.get(&parent) {
+        Some(delta) if site == "osaka" && released == Some(version) => delta.clone().into_response(),
+        _ => problem(StatusCode::NOT_FOUND, "no_delta"),
+    }
 }

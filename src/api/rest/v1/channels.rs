@@ -114,6 +114,7 @@ pub async fn set(
         expected,
     )
     .await?;
+    app.deltas.notify_one();
     Ok(tagged(moved))
 }
 

@@ -7,11 +7,11 @@ use axum::response::{IntoResponse, Response};
 use crate::api::extract::{Json, Path, Query};
 use crate::api::rest::download::{Keep, Offer, send};
 use crate::api::{ApiError, App, Caller};
-use crate::catalog::{masks, sites};
+use crate::catalog::{deltas, masks, sites};
 use crate::domain::permission::Action;
 use crate::domain::report::Report;
-use crate::domain::{MaskVersion, SiteName};
-use crate::wire::v1::masks::Mask;
+use crate::domain::{Digest, MaskVersion, SiteName};
+use crate::wire::v1::masks::{Mask, MaskDelta};
 use crate::wire::v1::page::{Page, PageQuery};
 
 /// The media type of an artefact.
@@ -95,6 +95,64 @@ pub async fn download(
         bytes: mask.bytes,
         media_type: MEDIA_TYPE.to_owned(),
         keep: Keep::Immutable,
+        mask: Some(version),
+    };
+    send(&app, &method, &headers, &offer).await
+}
+
+/// Lists the deltas that yield a mask. They come and go: the whole artefact is always there.
+#[utoipa::path(
+    get, path = "/v1/sites/{site}/masks/{version}/deltas", tag = "masks", operation_id = "list_mask_deltas",
+    params(("site" = SiteName, Path), ("version" = MaskVersion, Path)),
+    responses((status = OK, body = Page<MaskDelta>), (status = NOT_FOUND))
+)]
+pub async fn deltas(
+    State(app): State<App>,
+    caller: Caller,
+    Path((site, version)): Path<(SiteName, MaskVersion)>,
+) -> Result<Json<Page<MaskDelta>>, ApiError> {
+    caller.may(Action::Read, &site)?;
+    let mut tx = app.catalog.read().await?;
+    masks::needed(&mut tx, &site, version).await?;
+    let items = deltas::list(&mut tx, &site, version).await?;
+    Ok(Json(Page { items, next: None }))
+}
+
+/// Sends the delta that yields a mask for whoever holds the artefact with the digest `parent`. Its entity
+/// tag is its own, not the mask's: what it yields has the mask's digest.
+#[utoipa::path(
+    method(get, head), path = "/v1/sites/{site}/masks/{version}/deltas/{parent}", tag = "masks",
+    operation_id = "download_mask_delta",
+    params(("site" = SiteName, Path), ("version" = MaskVersion, Path), ("parent" = Digest, Path)),
+    responses(
+        (status = OK, content_type = MEDIA_TYPE), (status = PARTIAL_CONTENT), (status = NOT_MODIFIED),
+        (status = NOT_FOUND, description = "`no_delta`: ask for the whole artefact"), (status = RANGE_NOT_SATISFIABLE)
+    )
+)]
+pub async fn download_delta(
+    State(app): State<App>,
+    caller: Caller,
+    Path((site, version, parent)): Path<(SiteName, MaskVersion, Digest)>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    caller.may(Action::Pull, &site)?;
+    let mut tx = app.catalog.read().await?;
+    masks::needed(&mut tx, &site, version).await?;
+    let made = deltas::list(&mut tx, &site, version).await?;
+    drop(tx);
+    let delta = made.into_iter().find(|delta| delta.parent_digest == parent);
+    let delta = delta.ok_or_else(|| {
+        let detail =
+            format!("there is no delta from {parent} to mask {version} of `{site}`; get the whole one");
+        ApiError::not_found("no_delta", detail)
+    })?;
+    let offer = Offer {
+        digest: delta.digest,
+        bytes: delta.bytes,
+        media_type: MEDIA_TYPE.to_owned(),
+        // A newer server may code the same delta in other bytes.
+        keep: Keep::Ask,
         mask: Some(version),
     };
     send(&app, &method, &headers, &offer).await

@@ -42,6 +42,8 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(masks::show))
         .routes(routes!(masks::report))
         .routes(routes!(masks::download))
+        .routes(routes!(masks::deltas))
+        .routes(routes!(masks::download_delta))
         .routes(routes!(channels::list))
         .routes(routes!(channels::show, channels::set))
         .routes(routes!(channels::history))

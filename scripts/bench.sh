@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs benchmarks by name. NAME=codec (all if none is named), SEED=n: what is
+# Runs benchmarks by name. NAME=codec, NAME=health (all if none is named), SEED=n: what is
 # trained and drawn. Each result is a line `figure: NAME = NUMBER UNIT`, those of
 # others in the same run.
 # LIST=file measures the masks of a list of one's own (see benches/codec/main.rs)
@@ -22,9 +22,15 @@ codec() {
     cargo bench --locked --no-default-features --bench codec -- "$list" "$seed"
 }
 
-for name in ${NAME:-codec}; do
+# How many images a second are looked at, on two threads.
+health() {
+    cd "$here/.."
+    cargo bench --locked --no-default-features --features server --bench health
+}
+
+for name in ${NAME:-codec health}; do
     case $name in
-        codec) "$name" ;;
-        *) die "there is no benchmark \`$name\`; there is: codec" ;;
+        codec | health) "$name" ;;
+        *) die "there is no benchmark \`$name\`; there are: codec, health" ;;
     esac
 done

@@ -6,6 +6,7 @@ use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, Encode, Type};
 use uuid::Uuid;
 
+use crate::domain::health::Exclusion;
 use crate::domain::image::PerceptualHash;
 use crate::domain::job::JobState;
 use crate::domain::permission::Role;
@@ -135,6 +136,10 @@ column!(Split as String, |split| split.word().to_owned(), |word| of_word(
 column!(Kpi as String, |kpi| kpi.word().to_owned(), |word| of_word(
     Kpi::of_word(&word),
     &word
+));
+
+column!(Exclusion as String, |exclusion| exclusion.to_string(), |text| Ok(
+    text.parse()?
 ));
 
 /// A count: never negative, and never so large that a database could not hold it.

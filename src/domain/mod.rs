@@ -8,11 +8,13 @@ pub mod clock;
 pub mod digest;
 pub mod error;
 pub mod gate;
+pub mod health;
 pub mod ids;
 pub mod image;
 pub mod job;
 pub mod permission;
 pub mod report;
+pub mod robust;
 pub mod snapshot;
 pub mod validation;
 

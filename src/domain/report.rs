@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::gate::{Evidence, GateSettings, LabelledEvidence, Verdict};
+use super::health::EmbeddingHealth;
 
 /// The format that is written.
 const FORMAT: u32 = 1;
@@ -233,6 +234,9 @@ pub struct Report {
     pub images: ImageCounts,
     /// The gate.
     pub gate: GateFigures,
+    /// What the base's embeddings say of the images; absent where nothing was embedded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<EmbeddingHealth>,
 }
 
 /// Why a report cannot be written or read.
@@ -285,6 +289,7 @@ impl Report {
             training,
             images,
             gate: GateFigures { settings, verdict },
+            health: None,
         }
     }
 

@@ -18,6 +18,8 @@ pub mod confusion;
 pub mod embeddings;
 pub mod few_shot;
 pub mod knn;
+pub mod label_errors;
+pub mod outliers;
 pub mod paired;
 pub mod probe;
 pub mod random;

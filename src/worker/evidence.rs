@@ -6,11 +6,13 @@ use rayon::prelude::*;
 
 use super::attempt::{AttemptError, AttemptEvents, AttemptInput};
 use super::control::random_mask;
+use super::health::health;
 use super::pictures::{LabelledPicture, decode_all};
 use crate::base::{Preprocessing, Weights};
-use crate::domain::Split;
+use crate::domain::health::EmbeddingHealth;
 use crate::domain::job::{Order, Phase, Progress};
 use crate::domain::report::{LabelFree, LabelledFigures};
+use crate::domain::{Digest, Split};
 use crate::evaluate::{self, Embeddings, EvaluateError, Settings, Views};
 use crate::mask::{Mask, apply};
 use crate::train::{Embedder, TrainError, augment};
@@ -33,12 +35,31 @@ pub(super) struct Judged {
     pub(super) label_free: LabelFree,
     /// There is a validation split, but it says nothing.
     pub(super) unusable_validation: bool,
+    /// What the base's embeddings say of the images and labels themselves.
+    pub(super) health: EmbeddingHealth,
 }
 
 /// Labelled pictures at the network's size, with the number of each one's class.
-struct Labelled {
+pub(super) struct Labelled {
     pictures: Vec<RgbImage>,
-    labels: Vec<usize>,
+    pub(super) labels: Vec<usize>,
+    /// The digest of each one's file.
+    pub(super) digests: Vec<Digest>,
+    /// The names of the classes.
+    pub(super) classes: Vec<String>,
+}
+
+#[cfg(test)]
+impl Labelled {
+    /// A set of which nobody needs the pictures.
+    pub(super) fn of_test(labels: Vec<usize>, digests: Vec<Digest>, classes: Vec<String>) -> Self {
+        Self {
+            pictures: Vec::new(),
+            labels,
+            digests,
+            classes,
+        }
+    }
 }
 
 /// Embeddings `[pictures, dim]` of one model.
@@ -50,11 +71,12 @@ struct Embedded {
     viewed: Vec<f32>,
 }
 
-/// Compares `mask` with the base; `images` are the training's. None if ordered to stop.
+/// Compares `mask` with the base; `images` and their `digests` are the training's. None if ordered to stop.
 pub(super) fn judged(
     input: &AttemptInput,
     mask: &Mask,
     images: &[RgbImage],
+    digests: &[Digest],
     device: tch::Device,
     events: &mut dyn AttemptEvents,
 ) -> Result<Option<Judged>, AttemptError> {
@@ -101,6 +123,11 @@ pub(super) fn judged(
 
     let dim = input.base.architecture.embedding_dim;
     let settings = Settings::default();
+    let sets = [
+        (&validation, Embeddings::new(&of_base.validation, dim)?),
+        (&test, Embeddings::new(&of_base.test, dim)?),
+    ];
+    let health = health(&Embeddings::new(&of_base.plain, dim)?, digests, &sets)?;
     let label_free = evaluate::label_free(&views(&of_base, dim)?, &views(&of_mask, dim)?, &settings)?;
     let mut compare = |name: &str, set: &Labelled, base: &[f32], other: &[f32]| {
         if set.labels.is_empty() {
@@ -135,6 +162,7 @@ pub(super) fn judged(
         test: of_test,
         random_mask,
         label_free,
+        health,
     }))
 }
 
@@ -161,18 +189,24 @@ fn labelled(
     classes.sort_unstable();
     classes.dedup();
     let decoded = decode_all(chosen.par_iter().map(|labelled| &labelled.picture), preprocessing);
-    let (mut pictures, mut labels) = (Vec::new(), Vec::new());
+    let (mut pictures, mut labels, mut digests) = (Vec::new(), Vec::new(), Vec::new());
     for (labelled, decoded) in chosen.iter().zip(decoded) {
         match decoded {
             Ok(picture) => {
                 pictures.push(picture);
+                digests.push(labelled.picture.digest);
                 let class = classes.binary_search(&labelled.class.as_str());
                 labels.push(class.expect("each class is among the classes"));
             }
             Err(error) => events.note(&format!("left out: `{}`: {error}", labelled.picture.name())),
         }
     }
-    Labelled { pictures, labels }
+    Labelled {
+        pictures,
+        labels,
+        digests,
+        classes: classes.into_iter().map(str::to_owned).collect(),
+    }
 }
 
 /// Says how many pictures are embedded, and asks whether to go on.

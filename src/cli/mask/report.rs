@@ -2,7 +2,9 @@
 
 use std::fmt::Display;
 
+use crate::cli::images;
 use crate::cli::printer;
+use crate::domain::health::{EmbeddingHealth, FindingCode};
 use crate::domain::report::{Estimate, Figure, LabelFree, LabelledFigures, Report, TrainingFigures};
 
 /// Prints the whole report: verdict first, then what it rests on.
@@ -27,6 +29,9 @@ pub fn print(title: &str, report: &Report) {
     }
     if let Some(signals) = &report.label_free {
         label_free(signals);
+    }
+    if let Some(health) = &report.health {
+        data_health(health);
     }
     training(report);
 }
@@ -55,6 +60,31 @@ fn labelled(what: &str, figures: &LabelledFigures, random: Option<&LabelledFigur
     }
     let control = if random.is_some() { "RANDOM MASK" } else { "" };
     printer::table(["", "BASE", "MASK", "DIFFERENCE", control], &rows);
+}
+
+fn data_health(health: &EmbeddingHealth) {
+    printer::line(&format!(
+        "\ndata health by the base's embeddings, of {} images and {} labelled ones",
+        health.images, health.labelled
+    ));
+    if health.findings.is_empty() {
+        printer::line("  nothing found");
+    }
+    for finding in &health.findings {
+        printer::line(&format!(
+            "  {:<12}{}  {}",
+            finding.code.word(),
+            finding.count,
+            finding.explanation
+        ));
+        if finding.code != FindingCode::LabelError {
+            finding
+                .images
+                .iter()
+                .for_each(|image| printer::line(&format!("    {image}")));
+        }
+    }
+    images::labels(&health.labels);
 }
 
 fn label_free(signals: &LabelFree) {

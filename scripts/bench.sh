@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs benchmarks by name. NAME="codec quality train" (codec if none is named),
-# SEED=n: what is trained and drawn. DATA=DIR: also this folder of classes, for quality. Each result is a line `figure: NAME = NUMBER UNIT`, those of
+# Runs benchmarks by name. NAME="codec health quality train" (codec and health if none
+# is named), SEED=n: what is trained and drawn. Each result is a line
+# `figure: NAME = NUMBER UNIT`, those of
 # others in the same run.
 # LIST=file measures the masks of a list of one's own (see benches/codec/main.rs)
 # instead of training any, and needs nothing built.
@@ -21,6 +22,12 @@ codec() {
     fi
     cd "$here/.."
     cargo bench --locked --no-default-features --bench codec -- "$list" "$seed"
+}
+
+# How many images a second are looked at, on two threads.
+health() {
+    cd "$here/.."
+    cargo bench --locked --no-default-features --features server --bench health
 }
 
 # The default base, imported once: sets $base to its file.
@@ -82,9 +89,9 @@ train() {
         "$here/../recipes" "$(elpv elpv-poly)" "${SEEDS:-3}"
 }
 
-for name in ${NAME:-codec}; do
+for name in ${NAME:-codec health}; do
     case $name in
-        codec | quality | train) "$name" ;;
-        *) die "there is no benchmark \`$name\`; there are: codec, quality, train" ;;
+        codec | health | quality | train) "$name" ;;
+        *) die "there is no benchmark \`$name\`; there are: codec, health, quality, train" ;;
     esac
 done

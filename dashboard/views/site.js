@@ -6,13 +6,16 @@ import { counted, kpiGain, kpiName, kpiValue, points } from '../format.js';
 import { badge, facts, maskLink, siteHead, time } from '../parts.js';
 import { may } from '../permission.js';
 import { link } from '../router.js';
+import { healthPanel } from './health.js';
 import { jobRows } from './job.js';
 
 /**
  * @param {import('../main.js').Context} context
  * @param {{ site: string }} params
  */
-export function overviewPage({ api, me, path }, { site: name }) {
+export function overviewPage(context, { site: name }) {
+  const { api, me, path } = context;
+  const health = healthPanel(context, name);
   let site, masks, jobs, sets, devices;
   return {
     title: name,
@@ -22,6 +25,8 @@ export function overviewPage({ api, me, path }, { site: name }) {
       [site, masks, jobs, sets, devices] = await Promise.all([
         api.get(path`sites/${name}`), api.all(of('masks')), page('jobs'), page('validation'), api.all(of('devices')),
       ]);
+      // Not waited for; where it cannot be told, the page is as good as without it.
+      health.load().catch(() => {});
     },
     on: (event) => event.site === name,
     render: () => {
@@ -40,6 +45,7 @@ export function overviewPage({ api, me, path }, { site: name }) {
             ['Devices', counted(site.devices, 'device')],
             ['Made', time(site.created_at)],
           ]))),
+        health.render(),
         h('section', null, h('h2', null, 'Latest jobs'), jobs.length ? jobRows(jobs) : h('p', { class: 'muted' }, 'None yet.')),
       ];
     },

@@ -103,7 +103,7 @@ pub async fn place(app: &App, actor: &Actor, site: &SiteName, new: NewJob) -> Re
     let by = actor.to_string();
     let snapshot = match given {
         Some(snapshot) => snapshot,
-        None => intake::snapshot(&app.catalog, site, &NewSnapshot::default(), &by).await?,
+        None => intake::snapshot(&app.intake, site, &NewSnapshot::default(), &by).await?,
     };
     if snapshot.incomplete {
         return Err(CatalogError::SnapshotIncomplete {

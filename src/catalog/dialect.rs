@@ -6,6 +6,7 @@ use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, Encode, Type};
 use uuid::Uuid;
 
+use crate::domain::health::Exclusion;
 use crate::domain::image::PerceptualHash;
 use crate::domain::job::JobState;
 use crate::domain::permission::Role;
@@ -133,6 +134,10 @@ column!(Split as String, |split| split.word().to_owned(), |word| of_word(
     &word
 ));
 column!(Kpi as String, |kpi| kpi.to_string(), |text| Ok(text.parse()?));
+
+column!(Exclusion as String, |exclusion| exclusion.to_string(), |text| Ok(
+    text.parse()?
+));
 
 /// A count: never negative, and never so large that a database could not hold it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

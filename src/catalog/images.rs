@@ -7,6 +7,7 @@ use sqlx::AssertSqlSafe;
 
 use super::dialect::{Count, Json, text};
 use super::{CatalogError, Tx, audit, blobs, events, paging};
+use crate::domain::health::{Look, Seen};
 use crate::domain::image::{Caption, Metadata, PerceptualHash};
 use crate::domain::snapshot::ImageFilter;
 use crate::domain::{Digest, SiteName, Timestamp};
@@ -31,6 +32,8 @@ pub struct NewImage {
     pub bytes: u64,
     /// What it looks like.
     pub phash: PerceptualHash,
+    /// What it is like.
+    pub look: Option<Look>,
     /// What the factory said of it.
     pub metadata: Metadata,
     /// When it was taken.
@@ -113,16 +116,17 @@ pub async fn insert(tx: &mut Tx, site: &SiteName, image: &NewImage) -> Result<In
     // The first branch of the conflict changes nothing, so that a duplicate
     // answers no row; a tombstone's row is written anew.
     const SQL: &str = "INSERT INTO image
-        (site, digest, name, media_type, width, height, bytes, phash, metadata, captured_at, received_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (site, digest) DO NOTHING";
+        (site, digest, name, media_type, width, height, bytes, phash, look, metadata, captured_at, received_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (site, digest) DO NOTHING";
     const REVIVE: &str = "UPDATE image SET name = $3, metadata = $4, captured_at = $5, received_at = $6,
-        deleted_at = NULL WHERE site = $1 AND digest = $2 AND deleted_at IS NOT NULL";
+        look = $7, deleted_at = NULL WHERE site = $1 AND digest = $2 AND deleted_at IS NOT NULL";
     blobs::hold(tx, &image.digest).await?;
     let now = tx.now().await?;
     let inserted = on!(tx, db => {
         sqlx::query(SQL).bind(site).bind(image.digest).bind(text(&image.name)).bind(&image.media_type)
             .bind(i64::from(image.width)).bind(i64::from(image.height)).bind(Count(image.bytes))
-            .bind(image.phash).bind(Json(&image.metadata)).bind(image.captured_at).bind(now)
+            .bind(image.phash).bind(image.look.as_ref().map(Json)).bind(Json(&image.metadata)).bind(image.captured_at)
+            .bind(now)
             .execute(db).await.map(|done| done.rows_affected())
     });
     let inserted = match inserted {
@@ -137,7 +141,7 @@ pub async fn insert(tx: &mut Tx, site: &SiteName, image: &NewImage) -> Result<In
     } else {
         let revived = on!(tx, db => {
             sqlx::query(REVIVE).bind(site).bind(image.digest).bind(text(&image.name)).bind(Json(&image.metadata))
-                .bind(image.captured_at).bind(now).execute(db).await?.rows_affected()
+                .bind(image.captured_at).bind(now).bind(image.look.as_ref().map(Json)).execute(db).await?.rows_affected()
         });
         if revived == 0 {
             return Ok(Inserted::Duplicate);
@@ -311,6 +315,50 @@ pub async fn matching(
         }
         asked.fetch_all(db).await?
     }))
+}
+
+#[derive(sqlx::FromRow)]
+struct SeenRow {
+    digest: Digest,
+    width: i64,
+    height: i64,
+    phash: PerceptualHash,
+    look: Option<Json<Look>>,
+}
+
+/// All images of a site that are there, as health judges them, in the order
+/// received. About 300 bytes an image.
+pub async fn seen(tx: &mut Tx, site: &SiteName) -> Result<Vec<Seen>, CatalogError> {
+    const SQL: &str = "SELECT digest, width, height, phash, look FROM image
+        WHERE site = $1 AND deleted_at IS NULL ORDER BY received_at, digest";
+    let rows: Vec<SeenRow> = on!(tx, db => sqlx::query_as(SQL).bind(site).fetch_all(db).await?);
+    let seen = |row: SeenRow| Seen {
+        digest: row.digest,
+        width: row.width as u32,
+        height: row.height as u32,
+        phash: row.phash,
+        look: row.look.map(|look| look.0),
+    };
+    Ok(rows.into_iter().map(seen).collect())
+}
+
+/// At most `most` images of a site that nobody has looked at.
+pub async fn unseen(tx: &mut Tx, site: &SiteName, most: usize) -> Result<Vec<Digest>, CatalogError> {
+    const SQL: &str = "SELECT digest FROM image WHERE site = $1 AND look IS NULL AND deleted_at IS NULL
+        ORDER BY digest LIMIT $2";
+    Ok(on!(tx, db => sqlx::query_scalar(SQL).bind(site).bind(most as i64).fetch_all(db).await?))
+}
+
+/// Keeps what became of looking at an image. Records nothing: nobody has changed anything.
+pub async fn looked_at(
+    tx: &mut Tx,
+    site: &SiteName,
+    image: &Digest,
+    look: &Look,
+) -> Result<(), CatalogError> {
+    const SQL: &str = "UPDATE image SET look = $3 WHERE site = $1 AND digest = $2";
+    on!(tx, db => { sqlx::query(SQL).bind(site).bind(image).bind(Json(look)).execute(db).await?; });
+    Ok(())
 }
 
 /// Turns an image into a tombstone: its bytes will be collected, and snapshots

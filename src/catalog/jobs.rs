@@ -186,6 +186,14 @@ pub async fn needed(tx: &mut Tx, job: JobId) -> Result<Job, CatalogError> {
     get(tx, job).await?.ok_or(CatalogError::NoSuchJob { job })
 }
 
+/// The newest job of a site that left a mask, with its report. (Where no weight
+/// fell, nothing was embedded, and the report knows less.)
+pub async fn newest_report(tx: &mut Tx, site: &SiteName) -> Result<Option<(JobId, Digest)>, CatalogError> {
+    const SQL: &str = "SELECT id, report FROM job WHERE site = $1 AND mask IS NOT NULL AND report IS NOT NULL
+        ORDER BY mask DESC LIMIT 1";
+    Ok(on!(tx, db => sqlx::query_as(SQL).bind(site).fetch_optional(db).await?))
+}
+
 /// The jobs of a site, newest first.
 pub async fn list(tx: &mut Tx, site: &SiteName, query: &JobQuery) -> Result<Page<Job>, CatalogError> {
     const SQL: &str = select!(

@@ -5,7 +5,8 @@ use clap::{Args, Subcommand};
 use super::filter::FilterArgs;
 use super::printer;
 use super::remote::{CommandError, Remote};
-use crate::domain::{Digest, SiteName};
+use crate::domain::SiteName;
+use crate::domain::health::Exclusion;
 use crate::wire::v1::snapshots::{NewSnapshot, Snapshot};
 
 /// Freeze lists of images that jobs train on
@@ -25,9 +26,10 @@ enum SnapshotCommand {
         site: SiteName,
         #[command(flatten)]
         filter: FilterArgs,
-        /// An image to leave out although it matches; may be repeated
-        #[arg(long, value_name = "DIGEST")]
-        exclude: Vec<Digest>,
+        /// What to leave out although it matches: findings of `katagami images health`, such as
+        /// blurred,dark, and digests of images. Nothing is deleted
+        #[arg(long, value_name = "FINDING|DIGEST", value_delimiter = ',')]
+        exclude: Vec<Exclusion>,
     },
     /// List a site's snapshots
     List {
@@ -55,6 +57,9 @@ pub async fn run(args: SnapshotArgs) -> Result<(), CommandError> {
                     "snapshot {} of `{site}`: {} images, {} left out because the validation set has them or nearly",
                     snapshot.id, snapshot.images, snapshot.left_out
                 ));
+                if !snapshot.exclude.is_empty() {
+                    printer::line(&format!("  {} images excluded as asked", snapshot.excluded));
+                }
                 printer::next(&format!("katagami job start {site} --snapshot {} --watch", snapshot.id));
             });
         }
@@ -79,6 +84,7 @@ fn list(site: &SiteName, snapshots: &[Snapshot]) {
             snapshot.id.to_string(),
             snapshot.images.to_string(),
             snapshot.left_out.to_string(),
+            snapshot.excluded.to_string(),
             printer::or_dash(snapshot.validation),
             if snapshot.incomplete {
                 "incomplete"
@@ -96,6 +102,7 @@ fn list(site: &SiteName, snapshots: &[Snapshot]) {
             "SNAPSHOT",
             "IMAGES",
             "LEFT OUT",
+            "EXCLUDED",
             "VALIDATION SET",
             "STATE",
             "MADE",

@@ -17,6 +17,7 @@ mod devices;
 mod download;
 mod error;
 mod events;
+mod health;
 mod images;
 mod jobs;
 mod masks;

@@ -10,6 +10,7 @@ pub mod digest;
 pub mod error;
 pub mod gate;
 pub mod groups;
+pub mod health;
 pub mod ids;
 pub mod image;
 pub mod job;
@@ -17,6 +18,7 @@ pub mod kpi;
 pub mod permission;
 pub mod reason;
 pub mod report;
+pub mod robust;
 pub mod snapshot;
 pub mod validation;
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gate::{Evidence, GateSettings, LabelledEvidence, Verdict};
 use super::groups::{self, ConfusionFigures, GroupFigure};
+use super::health::EmbeddingHealth;
 pub use super::kpi::Kpi;
 
 /// The format that is written.
@@ -312,6 +313,9 @@ pub struct Report {
     pub images: ImageCounts,
     /// The gate.
     pub gate: GateFigures,
+    /// What the base's embeddings say of the images; absent where nothing was embedded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<EmbeddingHealth>,
 }
 
 /// Why a report cannot be written or read.
@@ -370,6 +374,7 @@ impl Report {
             training,
             images,
             gate: GateFigures { settings, verdict },
+            health: None,
         }
     }
 

@@ -26,6 +26,8 @@ pub mod embeddings;
 pub mod few_shot;
 mod groups;
 pub mod knn;
+pub mod label_errors;
+pub mod outliers;
 pub mod paired;
 pub mod probe;
 pub mod random;

@@ -3,18 +3,50 @@
 
 use bytes::Bytes;
 
+use super::quality::quality;
 use super::{DECODING, Intake, IntakeError, Rejection, kib, perceptual_hash};
 use crate::base::preprocessing::{BitDepth, DecodeLimits, PictureError, decode, measure};
 use crate::domain::Digest;
+use crate::domain::health::Quality;
 use crate::domain::image::PerceptualHash;
 
-/// A picture that was decoded whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Picture {
+/// A picture that was decoded whole and looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Picture {
+    /// Its media type, by its content.
     pub media_type: &'static str,
+    /// Width in pixels, upright.
     pub width: u32,
+    /// Height in pixels, upright.
     pub height: u32,
+    /// What it looks like.
     pub phash: PerceptualHash,
+    /// What it is like.
+    pub quality: Quality,
+}
+
+impl Picture {
+    /// Decodes a file and looks at its picture, on this thread. Whoever takes
+    /// files from strangers bounds how many at once.
+    pub fn of(bytes: &[u8]) -> Result<Self, PictureError> {
+        let limits = DecodeLimits::default();
+        Self::looked_at(bytes, measure(bytes, &limits)?.media_type, &limits)
+    }
+
+    fn looked_at(
+        bytes: &[u8],
+        media_type: &'static str,
+        limits: &DecodeLimits,
+    ) -> Result<Self, PictureError> {
+        let picture = decode(bytes, BitDepth::UsedBits, limits)?;
+        Ok(Self {
+            media_type,
+            width: picture.width(),
+            height: picture.height(),
+            phash: perceptual_hash(&picture),
+            quality: quality(&picture),
+        })
+    }
 }
 
 /// The digest of a file, computed where it holds nobody up.
@@ -51,13 +83,7 @@ impl Intake {
         let looked = tokio::task::spawn_blocking(move || {
             // Freed when this thread has done its work, whoever waits for it or does not.
             let _held = (room, thread);
-            let picture = decode(&bytes, BitDepth::UsedBits, &limits)?;
-            Ok(Picture {
-                media_type: measured.media_type,
-                width: picture.width(),
-                height: picture.height(),
-                phash: perceptual_hash(&picture),
-            })
+            Ok(Picture::looked_at(&bytes, measured.media_type, &limits)?)
         });
         match looked.await {
             Ok(looked) => Ok(looked),

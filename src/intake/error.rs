@@ -119,15 +119,26 @@ pub enum IntakeError {
     /// No image is left for a snapshot.
     #[error(
         "no image of `{site}` is left for a snapshot ({matching} match, {left_out} of them are in the validation set); \
-         submit images or widen the filter"
+         submit images, widen the filter or exclude less"
     )]
     SnapshotEmpty {
         /// The site.
         site: SiteName,
-        /// Images that match filter and exclusions.
+        /// Images that match the filter.
         matching: u64,
         /// Those left out because of the validation set.
         left_out: u64,
+    },
+    /// Findings cannot be excluded before all images were looked at.
+    #[error(
+        "{images} images of `{site}` were submitted before images were measured, so nobody knows what is wrong with \
+         them; run `katagami images health {site}`, which measures them, and try again"
+    )]
+    Unmeasured {
+        /// The site.
+        site: SiteName,
+        /// How many.
+        images: u64,
     },
     /// A validation set needs two classes to tell apart.
     #[error(
@@ -152,7 +163,7 @@ impl Problem for IntakeError {
             Self::Catalog(error) => error.kind(),
             Self::Blobs(error) => error.kind(),
             Self::Decoder(_) => ErrorKind::Internal,
-            Self::SnapshotEmpty { .. } => ErrorKind::Conflict,
+            Self::SnapshotEmpty { .. } | Self::Unmeasured { .. } => ErrorKind::Conflict,
             Self::TooFewClasses { .. } | Self::Labels(_) => ErrorKind::Invalid,
         }
     }
@@ -163,6 +174,7 @@ impl Problem for IntakeError {
             Self::Blobs(error) => error.code(),
             Self::Decoder(_) => "decoder_failed",
             Self::SnapshotEmpty { .. } => "snapshot_empty",
+            Self::Unmeasured { .. } => "images_unmeasured",
             Self::TooFewClasses { .. } => "validation_classes",
             Self::Labels(_) => "labels_invalid",
         }

@@ -9,14 +9,17 @@
 //! ```text
 //! archive.rs   a tar as files, or why an entry is none
 //! submit.rs    files → decoded on all cores, in order → stored in batches
-//! check.rs     is it a picture? what does it look like?
+//! check.rs     is it a picture? what does it look like? (phash.rs, quality.rs)
+//! health.rs    what may be wrong with what a site has
 //! ```
 
+mod answers;
 mod archive;
 mod check;
 mod error;
 mod health;
 mod phash;
+mod quality;
 mod sidecars;
 mod snapshot;
 mod submit;
@@ -27,8 +30,10 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+pub use answers::submission;
+pub use check::Picture;
 pub use error::{IntakeError, Rejection};
-pub use health::submission;
+pub use health::SiteHealth;
 pub use phash::perceptual_hash;
 pub use snapshot::snapshot;
 pub use submit::{Content, Incoming, submit};

@@ -10,11 +10,12 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::health::{rejected, taken};
+use super::answers::{rejected, taken};
 use super::sidecars::{self, Sidecars};
 use super::{Intake, IntakeError, Rejection, WAITING, check, kib};
 use crate::catalog::images::{Inserted, NewImage};
-use crate::catalog::{CatalogError, blobs, images, sites};
+use crate::catalog::{CatalogError, blobs, images, rejections, sites};
+use crate::domain::health::Look;
 use crate::domain::image::Caption;
 use crate::domain::{Digest, SiteName};
 use crate::wire::v1::images::{Fate, Received};
@@ -232,6 +233,7 @@ impl Intake {
             height: picture.height,
             bytes: bytes.len() as u64,
             phash: picture.phash,
+            look: Some(Look::Measured(picture.quality)),
             metadata,
             captured_at,
         };
@@ -316,6 +318,11 @@ impl Intake {
                 Looked::Rejected(why) => received.push(why.clone()),
             }
         }
+        let rejected: Vec<&Received> = received
+            .iter()
+            .filter(|file| file.fate == Fate::Rejected)
+            .collect();
+        rejections::record(&mut tx, site, &rejected).await?;
         if accepted > 0 {
             images::received(&mut tx, site, accepted, by).await?;
         }

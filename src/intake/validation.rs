@@ -13,14 +13,14 @@ use std::io;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 
+use super::answers::rejected;
 use super::archive::{File, files};
-use super::check::{self, Picture};
-use super::health::rejected;
+use super::check;
 use super::sidecars::{self, Sidecars};
 use super::{Intake, IntakeError, Rejection};
 use crate::catalog::validation::LabelledImage;
 use crate::catalog::{sites, validation as sets};
-use crate::domain::image::{Caption, Metadata};
+use crate::domain::image::{Caption, Metadata, PerceptualHash};
 use crate::domain::{Digest, SiteName, Split};
 use crate::wire::v1::images::Received;
 use crate::wire::v1::validation::ValidationReceived;
@@ -36,7 +36,7 @@ struct Candidate {
     name: String,
     digest: Digest,
     bytes: u64,
-    picture: Picture,
+    phash: PerceptualHash,
 }
 
 /// What a file is said to show.
@@ -144,7 +144,7 @@ impl Intake {
                     name,
                     digest,
                     bytes: bytes.len() as u64,
-                    picture,
+                    phash: picture.phash,
                 }))
             }
         }
@@ -334,7 +334,7 @@ fn split(labelled: Vec<(Candidate, Label)>, captions: &mut Sidecars) -> Vec<Labe
         name: candidate.name,
         class: label.class,
         bytes: candidate.bytes,
-        phash: candidate.picture.phash,
+        phash: candidate.phash,
     };
     labelled.into_iter().map(image).collect()
 }

@@ -218,7 +218,8 @@ pub fn perform(
     }
     // Judged as devices will have it: with statistics that an artefact can hold.
     mask.settle(&input.base);
-    let Some(judged) = evidence::judged(input, &mask, &images.pictures, device, events)? else {
+    let Some(judged) = evidence::judged(input, &mask, &images.pictures, &images.digests, device, events)?
+    else {
         return Ok(AttemptOutcome::Stopped);
     };
     let report = reported(input, judged, training, counts);
@@ -260,6 +261,8 @@ pub fn perform(
 pub(super) struct Images {
     /// In the order of their digests.
     pub(super) pictures: Vec<RgbImage>,
+    /// Theirs.
+    digests: Vec<Digest>,
     /// The digest of that list.
     pub(super) snapshot: Digest,
 }
@@ -300,6 +303,7 @@ pub(super) fn decoded(input: &AttemptInput, events: &mut dyn AttemptEvents) -> O
     Some(Images {
         pictures,
         snapshot: snapshot::digest(&digests),
+        digests,
     })
 }
 
@@ -434,6 +438,7 @@ fn reported(input: &AttemptInput, judged: Judged, training: TrainingFigures, ima
         random_mask,
         label_free,
         unusable_validation,
+        health,
     } = judged;
     // A validation set that says nothing is no licence to ask the weaker signals: then nothing is known.
     let signals = Some(label_free.clone()).filter(|_| !unusable_validation);
@@ -449,6 +454,7 @@ fn reported(input: &AttemptInput, judged: Judged, training: TrainingFigures, ima
         test,
         random_mask,
         label_free: Some(label_free),
+        health: Some(health),
         ..report
     }
 }

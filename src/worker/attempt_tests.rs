@@ -116,6 +116,9 @@ fn a_mask_says_what_it_comes_from_and_is_judged_without_labels() {
     let signals = report.label_free.unwrap();
     assert_eq!(header.figures.effective_rank, signals.mask.effective_rank as f32);
     assert!(report.validation.is_none() && report.test.is_none());
+    let health = report.health.unwrap();
+    assert_eq!((health.images, health.labelled), (9, 0));
+    assert!(health.findings.is_empty(), "nine images have no bulk");
     assert_eq!(diary.phases, [Phase::Fetch, Phase::Train, Phase::Judge]);
     let left_out = diary.notes.iter().filter(|note| note.starts_with("left out"));
     assert_eq!(left_out.count(), 1, "{:?}", diary.notes);

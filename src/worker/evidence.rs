@@ -6,12 +6,14 @@ use rayon::prelude::*;
 
 use super::attempt::{AttemptError, AttemptEvents, AttemptInput};
 use super::control::random_mask;
+use super::health::health;
 use super::pictures::{LabelledPicture, decode_all};
 use crate::base::{Preprocessing, Weights};
-use crate::domain::Split;
+use crate::domain::health::EmbeddingHealth;
 use crate::domain::image::Metadata;
 use crate::domain::job::{Order, Phase, Progress};
 use crate::domain::report::{LabelFree, LabelledFigures};
+use crate::domain::{Digest, Split};
 use crate::evaluate::{self, Asked, Embeddings, EvaluateError, Settings, Views};
 use crate::mask::{Mask, apply};
 use crate::train::{Embedder, TrainError, augment};
@@ -36,15 +38,33 @@ pub(super) struct Judged {
     pub(super) label_free: LabelFree,
     /// There is a validation split, but it says nothing.
     pub(super) unusable_validation: bool,
+    /// What the base's embeddings say of the images and labels themselves.
+    pub(super) health: EmbeddingHealth,
 }
 
 /// Labelled pictures at the network's size, with the number of each one's class.
-struct Labelled<'a> {
+pub(super) struct Labelled {
     pictures: Vec<RgbImage>,
-    labels: Vec<usize>,
-    metadata: Vec<Metadata>,
+    pub(super) labels: Vec<usize>,
+    /// The digest of each one's file.
+    pub(super) digests: Vec<Digest>,
+    pub(super) metadata: Vec<Metadata>,
     /// The classes' names, in their order.
-    classes: Vec<&'a str>,
+    pub(super) classes: Vec<String>,
+}
+
+#[cfg(test)]
+impl Labelled {
+    /// A set of which nobody needs the pictures.
+    pub(super) fn of_test(labels: Vec<usize>, digests: Vec<Digest>, classes: Vec<String>) -> Self {
+        Self {
+            pictures: Vec::new(),
+            labels,
+            digests,
+            metadata: Vec::new(),
+            classes,
+        }
+    }
 }
 
 /// Embeddings `[pictures, dim]` of one model.
@@ -57,11 +77,12 @@ struct Embedded {
     viewed: Vec<f32>,
 }
 
-/// Compares `mask` with the base; `images` are the training's. None if ordered to stop.
+/// Compares `mask` with the base; `images` and their `digests` are the training's. None if ordered to stop.
 pub(super) fn judged(
     input: &AttemptInput,
     mask: &Mask,
     images: &[RgbImage],
+    digests: &[Digest],
     device: tch::Device,
     events: &mut dyn AttemptEvents,
 ) -> Result<Option<Judged>, AttemptError> {
@@ -111,14 +132,20 @@ pub(super) fn judged(
 
     let dim = input.base.architecture.embedding_dim;
     let settings = Settings::default();
+    let sets = [
+        (&validation, Embeddings::new(&of_base.validation, dim)?),
+        (&test, Embeddings::new(&of_base.test, dim)?),
+    ];
+    let health = health(&Embeddings::new(&of_base.plain, dim)?, digests, &sets)?;
     let label_free = evaluate::label_free(&views(&of_base, dim)?, &views(&of_mask, dim)?, &settings)?;
     let mut compare = |split: Split, set: &Labelled, base: &[f32], other: &[f32]| {
         if set.labels.is_empty() {
             return Ok(None);
         }
+        let classes: Vec<&str> = set.classes.iter().map(String::as_str).collect();
         let asked = Asked {
             kpi: &input.kpi,
-            classes: &set.classes,
+            classes: &classes,
             metadata: &set.metadata,
             judged_before: match split {
                 Split::Validation => input.judged_before,
@@ -154,6 +181,7 @@ pub(super) fn judged(
         test: of_test,
         random_mask,
         label_free,
+        health,
     }))
 }
 
@@ -172,12 +200,12 @@ fn views(model: &Embedded, dim: usize) -> Result<Views<'_>, EvaluateError> {
 
 /// Decodes the pictures of one split; what is no picture is noted and left out.
 /// Classes are numbered in the order of their names.
-fn labelled<'a>(
-    all: &'a [LabelledPicture],
+fn labelled(
+    all: &[LabelledPicture],
     split: Split,
     preprocessing: &Preprocessing,
     events: &mut dyn AttemptEvents,
-) -> Labelled<'a> {
+) -> Labelled {
     let mut chosen: Vec<&LabelledPicture> = all.iter().filter(|labelled| labelled.split == split).collect();
     // By digest, so that folds and draws depend on nothing but which pictures these are.
     chosen.sort_by_key(|labelled| labelled.picture.digest);
@@ -185,12 +213,14 @@ fn labelled<'a>(
     classes.sort_unstable();
     classes.dedup();
     let decoded = decode_all(chosen.par_iter().map(|labelled| &labelled.picture), preprocessing);
-    let (mut pictures, mut labels, mut metadata) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut pictures, mut labels, mut digests, mut metadata) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (labelled, decoded) in chosen.iter().zip(decoded) {
         match decoded {
             Ok(picture) => {
                 pictures.push(picture);
                 metadata.push(labelled.metadata.clone());
+                digests.push(labelled.picture.digest);
                 let class = classes.binary_search(&labelled.class.as_str());
                 labels.push(class.expect("each class is among the classes"));
             }
@@ -200,8 +230,9 @@ fn labelled<'a>(
     Labelled {
         pictures,
         labels,
+        digests,
         metadata,
-        classes,
+        classes: classes.into_iter().map(str::to_owned).collect(),
     }
 }
 

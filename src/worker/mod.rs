@@ -18,6 +18,7 @@ mod evidence;
 mod failure;
 pub mod fetch;
 mod finetune;
+mod health;
 mod input;
 pub mod lease;
 pub mod lists;

@@ -119,6 +119,20 @@ describe('the dashboard', { concurrency: 1, timeout: 600_000 }, () => {
     await engineer.locator('katagami-picture').first().waitFor();
   });
 
+  test('what is wrong with images is shown and one button leaves it out', async () => {
+    await server.submits(SITE, 'black.pgm', Buffer.concat([Buffer.from('P5 64 64 255\n'), Buffer.alloc(64 * 64)]));
+    await engineer.goto(`/#/sites/${SITE}`);
+    const health = engineer.getByRole('region', { name: 'Data health' });
+    await health.getByRole('row').filter({ hasText: 'dark' }).getByText('Nearly black').waitFor();
+    await health.getByRole('button', { name: 'Make a snapshot without them' }).click();
+    await health.getByText(/The snapshot has \d+ images; /).waitFor();
+    const [snapshot] = (await server.api('GET', `sites/${SITE}/snapshots`)).body.items;
+    assert.ok(snapshot.exclude.includes('dark') && snapshot.excluded >= 1);
+    assert.equal((await server.api('GET', `sites/${SITE}`)).body.images, 49, 'nothing was deleted');
+    await engineer.goto(`/#/sites/${SITE}/images`);
+    await engineer.locator('katagami-picture').first().waitFor();
+  });
+
   test('an engineer starts a training and watches it finish', async () => {
     await engineer.getByRole('link', { name: /^Jobs/ }).click();
     await engineer.getByText('Start a training').click();

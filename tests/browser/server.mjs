@@ -1,7 +1,7 @@
 // The real `katagami serve` on a folder of its own, with a factory that has real photographs.
 
 import { spawn, execFile } from 'node:child_process';
-import { copyFile, mkdtemp, mkdir, readFile, rm } from 'node:fs/promises';
+import { copyFile, mkdtemp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -67,6 +67,13 @@ export class Server {
   async katagami(...args) {
     const { stdout } = await run(katagami, [...args, '--server', this.address, '--token', this.token], { env: this.environment, maxBuffer: 1 << 26 });
     return stdout;
+  }
+
+  /** Submits one picture. */
+  async submits(site, name, bytes) {
+    const file = path.join(this.folder, name);
+    await writeFile(file, bytes);
+    await this.katagami('images', 'submit', site, file);
   }
 
   /** Asks the API; answers its JSON, or its status where it has none. */

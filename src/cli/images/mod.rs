@@ -1,5 +1,8 @@
 //! `katagami images …`: a site's pictures.
 
+#[cfg(feature = "server")]
+mod folder;
+mod health;
 pub(super) mod pack;
 mod submit;
 
@@ -14,6 +17,7 @@ use super::remote::{CommandError, Remote};
 use crate::domain::{Digest, SiteName};
 use crate::wire::v1::images::{Image, ImageQuery};
 
+pub use health::labels;
 pub use submit::{Sent, submit};
 
 /// Submit images to a site, list and delete them
@@ -54,6 +58,11 @@ enum ImagesCommand {
         #[arg(long, default_value_t = 100)]
         limit: u32,
     },
+    /// Say what may be wrong with a site's images, before anything is trained on them
+    ///
+    /// Leave what you agree with out of the next snapshot: katagami snapshot create SITE
+    /// --exclude blurred,dark. Nothing is deleted.
+    Health(health::HealthArgs),
     /// Delete images: their bytes go, a tombstone stays
     Rm {
         /// The site
@@ -66,13 +75,16 @@ enum ImagesCommand {
 
 /// Runs an `images` command.
 pub async fn run(args: ImagesArgs) -> Result<(), CommandError> {
-    let client = args.remote.connect()?;
+    let remote = args.remote;
     match args.command {
+        // The health of a folder needs no server.
+        ImagesCommand::Health(health) => health::run(&remote, &health).await?,
         ImagesCommand::Submit { site, paths } => {
+            let client = remote.connect()?;
             let sent = submit(&client, &site, &paths).await?;
-            args.remote.answer(&sent.submission(), || sent.print());
+            remote.answer(&sent.submission(), || sent.print());
             sent.verdict()?;
-            if !args.remote.json {
+            if !remote.json {
                 printer::next(&format!("katagami job start {site} --watch"));
             }
         }
@@ -96,14 +108,16 @@ pub async fn run(args: ImagesArgs) -> Result<(), CommandError> {
                     .collect(),
                 ..ImageQuery::default()
             };
+            let client = remote.connect()?;
             let (images, more) = fetch(&client, &site, query, limit).await?;
-            args.remote.answer(&images, || list(&images, more));
+            remote.answer(&images, || list(&images, more));
         }
         ImagesCommand::Rm { site, digests } => {
+            let client = remote.connect()?;
             for digest in &digests {
                 client.delete_image(&site, digest).await?;
             }
-            args.remote.answer(&json!({ "deleted": digests }), || {
+            remote.answer(&json!({ "deleted": digests }), || {
                 printer::line(&format!("{} images of `{site}` are deleted", digests.len()));
             });
         }

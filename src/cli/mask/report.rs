@@ -2,8 +2,10 @@
 
 use std::fmt::Display;
 
+use crate::cli::images;
 use crate::cli::printer;
 use crate::domain::groups::{ConfusionFigures, GroupFigure};
+use crate::domain::health::{EmbeddingHealth, FindingCode};
 use crate::domain::report::{
     Estimate, Figure, Kpi, LabelFree, LabelledFigures, Report, TrainingFigures, Widened,
 };
@@ -42,6 +44,9 @@ pub fn print(title: &str, report: &Report) {
     }
     if let Some(signals) = &report.label_free {
         label_free(signals);
+    }
+    if let Some(health) = &report.health {
+        data_health(health);
     }
     training(report);
 }
@@ -150,6 +155,31 @@ fn confusion(answers: &ConfusionFigures) {
         .chain(classes.iter().enumerate().map(row))
         .collect();
     printer::columns(&rows);
+}
+
+fn data_health(health: &EmbeddingHealth) {
+    printer::line(&format!(
+        "\ndata health by the base's embeddings, of {} images and {} labelled ones",
+        health.images, health.labelled
+    ));
+    if health.findings.is_empty() {
+        printer::line("  nothing found");
+    }
+    for finding in &health.findings {
+        printer::line(&format!(
+            "  {:<12}{}  {}",
+            finding.code.word(),
+            finding.count,
+            finding.explanation
+        ));
+        if finding.code != FindingCode::LabelError {
+            finding
+                .images
+                .iter()
+                .for_each(|image| printer::line(&format!("    {image}")));
+        }
+    }
+    images::labels(&health.labels);
 }
 
 fn label_free(signals: &LabelFree) {

@@ -1,19 +1,13 @@
 //! How files of an archive come to their classes and splits.
 
 use super::*;
-use crate::domain::image::PerceptualHash;
 
 fn candidate(name: &str, content: &[u8]) -> Candidate {
     Candidate {
         name: name.to_owned(),
         digest: Digest::of(content),
         bytes: 1,
-        picture: Picture {
-            media_type: "image/png",
-            width: 1,
-            height: 1,
-            phash: PerceptualHash(0),
-        },
+        phash: PerceptualHash(0),
     }
 }
 

@@ -4,6 +4,7 @@ pub mod base;
 pub mod channels;
 pub mod devices;
 pub mod events;
+pub mod health;
 pub mod images;
 pub mod jobs;
 pub mod masks;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::domain::health::Exclusion;
 use crate::domain::snapshot::ImageFilter;
 use crate::domain::{Digest, SiteName, SnapshotId, Timestamp, ValidationVersion};
 
@@ -12,8 +13,10 @@ use crate::domain::{Digest, SiteName, SnapshotId, Timestamp, ValidationVersion};
 pub struct NewSnapshot {
     /// Which images; empty = all.
     pub filter: ImageFilter,
-    /// Images that are left out although they match.
-    pub exclude: Vec<Digest>,
+    /// What is left out although it matches: codes of findings (`GET health`),
+    /// such as `blurred`, and digests of images. Nothing is deleted.
+    #[schema(value_type = Vec<String>)]
+    pub exclude: Vec<Exclusion>,
 }
 
 /// A snapshot.
@@ -31,6 +34,13 @@ pub struct Snapshot {
     pub images: u64,
     /// Images left out because they are, or nearly are, in the validation set.
     pub left_out: u64,
+    /// What was to be left out besides: codes of findings, and images.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub exclude: Vec<Exclusion>,
+    /// Images left out because of that.
+    #[serde(default)]
+    pub excluded: u64,
     /// The validation set that they were compared with.
     pub validation: Option<ValidationVersion>,
     /// Whether an image of it is deleted: nothing can be trained on it until that is submitted again.
@@ -44,4 +54,17 @@ pub struct Snapshot {
 pub struct SnapshotImages {
     /// Their digests, in ascending order.
     pub images: Vec<Digest>,
+    /// Those that match and were left out because of `exclude`.
+    #[serde(default)]
+    pub excluded: Vec<ExcludedImage>,
+}
+
+/// An image that a snapshot leaves out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ExcludedImage {
+    /// Its digest.
+    pub image: Digest,
+    /// The findings that it was in when the snapshot was made; its own digest if it was named.
+    #[schema(value_type = Vec<String>)]
+    pub reasons: Vec<Exclusion>,
 }

@@ -183,3 +183,85 @@ async fn a_snapshot_freezes_what_matches() {
     assert_eq!(engineer.get(&path).await.good().json()["incomplete"], true);
     server.stop().await;
 }
+
+/// A picture of one grey, which every site can do without.
+fn flat(grey: u8) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_pixel(48, 48, image::Rgb([grey; 3]))
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .unwrap();
+    bytes.into_inner()
+}
+
+#[rstest]
+#[tokio::test]
+async fn health_lists_what_a_snapshot_can_exclude(#[values(Sqlite, Postgres)] backend: Backend) {
+    let server = Server::start(backend).await;
+    let engineer = server.engineer("osaka").await;
+    for number in 1..4 {
+        let name = format!("{number}.png");
+        engineer.submits("osaka", &name, picture(number)).await.good();
+    }
+    for (name, grey) in [("black.png", 0), ("also-black.png", 5), ("grey.png", 90)] {
+        engineer.submits("osaka", name, flat(grey)).await.good();
+    }
+    engineer
+        .submits("osaka", "notes.txt", b"no picture".to_vec())
+        .await;
+    let health = engineer.get("/v1/sites/osaka/health?limit=1").await.good().json();
+    assert_eq!(
+        (&health["images"], &health["unmeasured"]),
+        (&json!(6), &json!(0)),
+        "{health}"
+    );
+    let findings = health["findings"].as_array().unwrap();
+    let dark = findings.iter().find(|finding| finding["code"] == "dark").unwrap();
+    assert_eq!(
+        (&dark["count"], dark["images"].as_array().unwrap().len()),
+        (&json!(2), 1),
+        "{health}"
+    );
+    assert_eq!(dark["explanation"], "nearly black");
+    assert_eq!(health["rejected"]["newest"][0]["name"], "notes.txt", "{health}");
+    let flat = engineer
+        .get("/v1/sites/osaka/health?finding=low-information")
+        .await
+        .good()
+        .json();
+    assert_eq!(flat["findings"].as_array().unwrap().len(), 1, "{flat}");
+
+    let grey = flat["findings"][0]["images"][0].clone();
+    let path = "/v1/sites/osaka/snapshots";
+    let made = engineer
+        .post(path, json!({"exclude": ["dark", grey]}))
+        .await
+        .good()
+        .json();
+    assert_eq!(
+        (&made["images"], &made["excluded"]),
+        (&json!(3), &json!(3)),
+        "{made}"
+    );
+    assert_eq!(made["exclude"], json!(["dark", grey]));
+    let id = made["id"].as_str().unwrap();
+    let images = engineer.get(&format!("{path}/{id}/images")).await.good().json();
+    let excluded = images["excluded"].as_array().unwrap();
+    let reasons =
+        |image: &Value| excluded.iter().find(|out| out["image"] == *image).unwrap()["reasons"].clone();
+    assert_eq!(reasons(&grey), json!([grey]));
+    assert_eq!(reasons(&dark["images"][0]), json!(["dark"]));
+    let again = engineer.get("/v1/sites/osaka/health").await.good().json();
+    assert_eq!(again["images"], 6, "nothing was deleted");
+
+    let unknown = engineer.post(path, json!({"exclude": ["ugly"]})).await;
+    assert!(unknown.status.is_client_error(), "{unknown:?}");
+    let unknown = engineer.get("/v1/sites/osaka/health?finding=ugly").await;
+    assert!(unknown.status.is_client_error(), "{unknown:?}");
+    server
+        .engineer("kyoto")
+        .await
+        .get("/v1/sites/osaka/health")
+        .await
+        .status(404);
+    server.stop().await;
+}

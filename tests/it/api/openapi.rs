@@ -17,6 +17,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("get post", "/v1/sites/{site}/images"),
     ("get delete", "/v1/sites/{site}/images/{digest}"),
     ("get head", "/v1/sites/{site}/images/{digest}/bytes"),
+    ("get", "/v1/sites/{site}/health"),
     ("get post", "/v1/sites/{site}/validation"),
     ("get", "/v1/sites/{site}/validation/{version}"),
     ("get post", "/v1/sites/{site}/snapshots"),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use katagami::catalog::images::{self, Inserted};
 use katagami::catalog::snapshots::{self, Chosen};
 use katagami::catalog::validation;
+use katagami::domain::health::Exclusion;
 use katagami::domain::image::PerceptualHash;
 use katagami::domain::snapshot::ImageFilter;
 use katagami::domain::{Digest, SiteName, Timestamp, ValidationVersion, snapshot};
@@ -108,6 +109,7 @@ async fn an_image_needs_a_site_and_its_bytes(#[values(Sqlite, Postgres)] backend
         height: 1,
         bytes: 4,
         phash: PerceptualHash(0),
+        look: None,
         metadata: katagami::domain::image::Metadata::default(),
         captured_at: None,
     };
@@ -248,6 +250,7 @@ async fn a_snapshot_is_frozen_and_incomplete_once_an_image_is_deleted(
     let chosen = Chosen {
         filter: ImageFilter::default(),
         exclusions: Vec::new(),
+        excluded: Vec::new(),
         images: vec![(one, 3)],
         left_out: 0,
         validation: None,
@@ -305,13 +308,17 @@ async fn a_large_snapshot_is_stored_whole(#[values(Sqlite, Postgres)] backend: B
         .collect();
     let chosen = Chosen {
         filter: with(&[("line", "a")]),
-        exclusions: vec![Digest::of(b"excluded")],
+        exclusions: vec![Exclusion::Image(Digest::of(b"excluded"))],
+        excluded: vec![(Digest::of(b"excluded"), Exclusion::Image(Digest::of(b"excluded")))],
         images: [images.clone(), images].concat(),
         left_out: 0,
         validation: Some(ValidationVersion(4)),
     };
     let mut tx = world.begin().await;
     let stored = snapshots::create(&mut tx, &osaka, &chosen, BY).await.unwrap();
+    assert_eq!((&stored.exclude, stored.excluded), (&chosen.exclusions, 1));
+    let excluded = snapshots::excluded(&mut tx, stored.id).await.unwrap();
+    assert_eq!(excluded[0].reasons, chosen.exclusions);
     assert_eq!(
         (stored.images, stored.validation),
         (2500, Some(ValidationVersion(4)))

@@ -116,6 +116,7 @@ impl World {
             height: 200,
             bytes: content.len() as u64,
             phash: PerceptualHash(u64::MAX - 5),
+            look: None,
             metadata: pairs
                 .collect::<std::collections::BTreeMap<_, _>>()
                 .try_into()
@@ -137,6 +138,7 @@ impl World {
         let chosen = Chosen {
             filter: ImageFilter::default(),
             exclusions: Vec::new(),
+            excluded: Vec::new(),
             images: found.iter().map(|image| (image.digest, image.bytes)).collect(),
             left_out: 2,
             validation: None,

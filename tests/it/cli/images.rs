@@ -126,3 +126,81 @@ fn a_validation_set_is_set_and_kept_out_of_snapshots() {
     let listed = server.katagami(&["snapshot", "list", "osaka"]).good().out;
     assert!(listed.contains(snapshot["id"].as_str().unwrap()), "{listed}");
 }
+
+#[test]
+fn health_says_what_is_wrong_and_a_snapshot_leaves_it_out() {
+    let server = Server::with_a_site();
+    let folder = server.pictures("pictures", 30);
+    let pgm = |name: &str, grey: u8, edge: usize| {
+        let mut file = format!("P5 {edge} {edge} 255\n").into_bytes();
+        file.resize(file.len() + edge * edge, grey);
+        std::fs::write(folder.join(name), file).unwrap();
+    };
+    pgm("black.pgm", 0, 64);
+    std::fs::write(folder.join("notes.txt"), "no picture").unwrap();
+    let path = folder.to_str().unwrap();
+    server.katagami(&["images", "submit", "osaka", path]);
+    let health = server.katagami(&["images", "health", "osaka"]).good();
+    assert!(
+        health.out.contains("dark") && health.out.contains("nearly black"),
+        "{}",
+        health.out
+    );
+    assert!(health.out.contains("notes.txt"), "{}", health.out);
+    assert!(
+        health
+            .err
+            .contains("katagami snapshot create osaka --exclude dark"),
+        "{}",
+        health.err
+    );
+    let json = server
+        .katagami(&["images", "health", "osaka", "--json"])
+        .good()
+        .json();
+    let dark = json["findings"][0]["images"][0].as_str().unwrap().to_owned();
+    let listed = server
+        .katagami(&["images", "health", "osaka", "--finding", "dark"])
+        .good()
+        .out;
+    assert_eq!(listed.trim(), dark);
+    let snapshot = server
+        .katagami(&[
+            "snapshot",
+            "create",
+            "osaka",
+            "--exclude",
+            "dark,blurred",
+            "--json",
+        ])
+        .good()
+        .json();
+    assert_eq!(
+        [&snapshot["images"], &snapshot["excluded"]],
+        [30, 1],
+        "{snapshot}"
+    );
+    let said = server
+        .katagami(&["snapshot", "create", "osaka", "--exclude", &dark])
+        .good()
+        .out;
+    assert!(said.contains("1 images excluded"), "{said}");
+    let ugly = server.katagami(&["snapshot", "create", "osaka", "--exclude", "ugly"]);
+    assert_eq!(ugly.code, Some(2));
+    assert!(
+        ugly.err.contains("near-duplicate"),
+        "it says what there is: {}",
+        ugly.err
+    );
+
+    // The same of the folder, with the names of files and no server.
+    let alone = server.katagami_as("no token", &["images", "health", "--folder", path, "--json"]);
+    let alone = alone.good().json();
+    assert_eq!(alone["findings"], json["findings"]);
+    assert_eq!(alone["files"][&dark], "black.pgm");
+    let listed = server
+        .katagami(&["images", "health", "--folder", path, "--finding", "dark"])
+        .good()
+        .out;
+    assert_eq!(listed.trim(), "black.pgm");
+}

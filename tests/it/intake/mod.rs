@@ -2,6 +2,7 @@
 //! databases and both kinds of stores.
 
 mod collected;
+mod health;
 mod hostile;
 mod labelled;
 mod memory;

@@ -3,6 +3,7 @@
 use image::ImageFormat;
 use image::codecs::jpeg::JpegEncoder;
 use katagami::catalog::snapshots;
+use katagami::domain::health::Exclusion;
 use katagami::domain::snapshot::ImageFilter;
 use katagami::domain::{Digest, Problem, ValidationVersion};
 use katagami::intake;
@@ -51,13 +52,16 @@ async fn a_snapshot_leaves_out_what_is_or_nearly_is_in_the_validation_set(
     ];
     world.labels(&tar(&set)).await.unwrap();
     let new = NewSnapshot {
-        exclude: vec![Digest::of(&png(4)), Digest::of(b"unknown")],
+        exclude: [png(4), b"unknown".to_vec()]
+            .map(|bytes| Exclusion::Image(Digest::of(&bytes)))
+            .to_vec(),
         ..Default::default()
     };
-    let made = intake::snapshot(&world.catalog, &world.site, &new, BY)
+    let made = intake::snapshot(&world.intake, &world.site, &new, BY)
         .await
         .unwrap();
     assert_eq!((made.images, made.left_out, made.incomplete), (2, 3, false));
+    assert_eq!(made.excluded, 1, "what the site never had is no image left out");
     assert_eq!(made.validation, Some(ValidationVersion(1)));
     assert_eq!(
         images_of(&world, &made).await,
@@ -77,7 +81,7 @@ async fn a_snapshot_takes_what_its_filter_says_and_none_is_empty(
     #[values(Sqlite, Postgres)] backend: Backend,
 ) {
     let world = World::new(backend, Folder).await;
-    let nothing = intake::snapshot(&world.catalog, &world.site, &NewSnapshot::default(), BY).await;
+    let nothing = intake::snapshot(&world.intake, &world.site, &NewSnapshot::default(), BY).await;
     assert_eq!(nothing.unwrap_err().code(), "snapshot_empty");
     let line = |line: &str| format!(r#"{{"metadata": {{"line": "{line}"}}}}"#).into_bytes();
     let files = [
@@ -95,12 +99,12 @@ async fn a_snapshot_takes_what_its_filter_says_and_none_is_empty(
         },
         ..Default::default()
     };
-    let made = intake::snapshot(&world.catalog, &world.site, &of_line("a"), BY)
+    let made = intake::snapshot(&world.intake, &world.site, &of_line("a"), BY)
         .await
         .unwrap();
     assert_eq!(images_of(&world, &made).await, [Digest::of(&png(1))]);
     assert_eq!((made.left_out, made.validation), (0, None));
-    let none = intake::snapshot(&world.catalog, &world.site, &of_line("c"), BY).await;
+    let none = intake::snapshot(&world.intake, &world.site, &of_line("c"), BY).await;
     assert_eq!(none.unwrap_err().code(), "snapshot_empty");
     let mut tx = world.catalog.read().await.unwrap();
     let all = snapshots::list(&mut tx, &world.site, &PageQuery::default())

@@ -13,6 +13,7 @@ use katagami::intake::{self, Intake, IntakeError};
 use katagami::wire::v1::images::{Fate, Image, Received};
 use katagami::wire::v1::page::PageQuery;
 use katagami::wire::v1::sites::NewSite;
+use sqlx::ConnectOptions;
 
 use crate::backend::{Backend, Database};
 use crate::store::{OpenStore, Store};
@@ -25,7 +26,7 @@ pub struct World {
     pub store: OpenStore,
     pub intake: Intake,
     pub site: SiteName,
-    _database: Database,
+    database: Database,
 }
 
 impl World {
@@ -48,7 +49,7 @@ impl World {
             catalog,
             store,
             site,
-            _database: database,
+            database,
         }
     }
 
@@ -85,6 +86,23 @@ impl World {
         let mut found = page.unwrap().items;
         found.sort_by(|one, other| one.name.cmp(&other.name));
         found
+    }
+
+    /// Makes the images those of a database from before pictures were measured.
+    pub async fn forgets_looks(&self) {
+        const SQL: &str = "UPDATE image SET look = NULL";
+        match self.database.url.strip_prefix("sqlite:") {
+            Some(path) => {
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+                let mut connection = options.connect().await.unwrap();
+                sqlx::query(SQL).execute(&mut connection).await.unwrap();
+            }
+            None => {
+                let options: sqlx::postgres::PgConnectOptions = self.database.url.parse().unwrap();
+                let mut connection = options.connect().await.unwrap();
+                sqlx::query(SQL).execute(&mut connection).await.unwrap();
+            }
+        }
     }
 
     /// Deletes an image.

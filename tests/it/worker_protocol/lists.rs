@@ -23,6 +23,7 @@ async fn a_list_that_no_message_holds_comes_in_pages(#[values(Sqlite, Postgres)]
     let chosen = Chosen {
         filter: ImageFilter::default(),
         exclusions: Vec::new(),
+        excluded: Vec::new(),
         images: images.collect(),
         left_out: 0,
         validation: None,

@@ -5,6 +5,7 @@ mod base;
 mod channels;
 mod devices;
 mod events;
+mod health;
 mod images;
 mod jobs;
 mod masks;
@@ -28,6 +29,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(images::list))
         .routes(routes!(images::show, images::delete))
         .routes(routes!(images::download))
+        .routes(routes!(health::show))
         .routes(routes!(validation::list))
         .routes(routes!(validation::show))
         .routes(routes!(snapshots::list, snapshots::create))

@@ -12,11 +12,15 @@ use crate::intake;
 use crate::wire::v1::page::{Page, PageQuery};
 use crate::wire::v1::snapshots::{NewSnapshot, Snapshot, SnapshotImages};
 
-/// Freezes the images that match now, without those of the validation set.
+/// Freezes the images that match now, without those of the validation set and
+/// without what `exclude` says: codes of findings (`GET health`) and digests.
 #[utoipa::path(
     post, path = "/v1/sites/{site}/snapshots", tag = "snapshots", operation_id = "create_snapshot",
     params(("site" = SiteName, Path)), request_body = NewSnapshot,
-    responses((status = CREATED, body = Snapshot))
+    responses(
+        (status = CREATED, body = Snapshot),
+        (status = CONFLICT, description = "`snapshot_empty`; `images_unmeasured`: ask for `health` first")
+    )
 )]
 pub async fn create(
     State(app): State<App>,
@@ -25,7 +29,7 @@ pub async fn create(
     Json(new): Json<NewSnapshot>,
 ) -> Result<(StatusCode, Json<Snapshot>), ApiError> {
     let actor = caller.may(Action::Submit, &site)?;
-    let made = intake::snapshot(&app.catalog, &site, &new, &actor.to_string()).await?;
+    let made = intake::snapshot(&app.intake, &site, &new, &actor.to_string()).await?;
     Ok((StatusCode::CREATED, Json(made)))
 }
 
@@ -65,7 +69,7 @@ pub async fn show(
     Ok(Json(found.ok_or(CatalogError::NoSuchSnapshot { snapshot: id })?))
 }
 
-/// Lists the images of a snapshot.
+/// Lists the images of a snapshot, and those that it leaves out as it was asked to.
 #[utoipa::path(
     get, path = "/v1/sites/{site}/snapshots/{id}/images", tag = "snapshots",
     operation_id = "list_snapshot_images", params(("site" = SiteName, Path), ("id" = SnapshotId, Path)),
@@ -83,6 +87,8 @@ pub async fn images(
         .filter(|snapshot| snapshot.site == site)
         .ok_or(CatalogError::NoSuchSnapshot { snapshot: id })?;
     let images = snapshots::images(&mut tx, id).await?;
-    let images = images.into_iter().map(|(digest, _)| digest).collect();
-    Ok(Json(SnapshotImages { images }))
+    Ok(Json(SnapshotImages {
+        images: images.into_iter().map(|(digest, _)| digest).collect(),
+        excluded: snapshots::excluded(&mut tx, id).await?,
+    }))
 }

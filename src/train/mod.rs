@@ -22,6 +22,7 @@ pub mod random;
 pub mod recipe;
 pub mod scores;
 mod sealed;
+mod selection;
 pub mod session;
 pub mod sinkhorn;
 mod step;

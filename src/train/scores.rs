@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::TrainError;
 use super::final_scores::FinalScores;
 use super::learner::Learner;
-use super::recipe::{MaskRule, Recipe};
+use super::recipe::{Granularity, MaskRule, Recipe};
 use super::session::Start;
 use crate::base::Weights;
 use crate::domain::Digest;
@@ -144,6 +144,9 @@ impl Scores {
                 let alpha = scale(ones, weights.len())?;
                 let mut through: Vec<f32> =
                     gradient.iter().zip(weights).map(|(g, w)| g * w / alpha).collect();
+                if rule.granularity == Granularity::Filter {
+                    sum_rows(&mut through, base.architecture.tensors[*index].rows());
+                }
                 if rule.normalise {
                     let square = through.iter().map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>();
                     let root = (square / through.len() as f64).sqrt();
@@ -163,13 +166,34 @@ impl Scores {
     }
 }
 
+/// Gives every element of a row the sum of the row.
+fn sum_rows(values: &mut [f32], rows: usize) {
+    for row in values.chunks_exact_mut(values.len() / rows) {
+        let sum = row.iter().map(|value| f64::from(*value)).sum::<f64>() as f32;
+        row.fill(sum);
+    }
+}
+
 impl Learner for Scores {
     type Product = TrainedMask;
 
-    fn begin(base: &Weights, _: &Recipe, tensors: &[usize], start: Start) -> Result<Self, TrainError> {
+    fn begin(base: &Weights, recipe: &Recipe, tensors: &[usize], start: Start) -> Result<Self, TrainError> {
         match start {
             Start::KeepAll => Ok(Self::keeping_all(base, tensors)),
-            Start::Parent { scores, .. } => Self::succeeding(scores, base, tensors),
+            Start::Parent { scores, .. } => {
+                let one_a_row = |(index, scores): (&usize, &Vec<f32>)| {
+                    let row = scores.len() / base.architecture.tensors[*index].rows();
+                    scores
+                        .chunks_exact(row)
+                        .all(|row| row.iter().all(|score| *score == row[0]))
+                };
+                if recipe.mask.granularity == Granularity::Filter && !scores.tensors.iter().all(one_a_row) {
+                    return Err(TrainError::Parent(
+                        "drops single weights where this recipe drops whole filters",
+                    ));
+                }
+                Self::succeeding(scores, base, tensors)
+            }
         }
     }
 
@@ -223,6 +247,10 @@ mod tests {
             momentum: 0.9,
             normalise,
             skip_first: 0,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            share: 1.0,
+            granularity: Granularity::Weight,
             norms: Norms::Frozen,
         }
     }
@@ -277,6 +305,53 @@ mod tests {
         };
         assert_eq!(push(1.0, 6), 1);
         assert_eq!(push(-1.0, 40), 0);
+    }
+
+    #[test]
+    fn a_filter_falls_as_a_whole_by_the_sum_of_its_weights() {
+        let (base, index) = base(&[2.0, -3.0]);
+        let mut scores = Scores::keeping_all(&base, &[index]);
+        let rows = base.architecture.tensors[index].rows();
+        let row = base.values[index].len() / rows;
+        let mut gradient = vec![0.0; base.values[index].len()];
+        // θ · ∂L/∂W of the first filter: 8, -3, 0, …: 5 in all.
+        gradient[..2].copy_from_slice(&[4.0, 1.0]);
+        let filters = MaskRule {
+            granularity: Granularity::Filter,
+            ..rule(false)
+        };
+        scores.step(&base, &[gradient.clone()], &filters, 0.125).unwrap();
+        let after = &scores.tensors[&index].scores;
+        assert!(after[..row].iter().all(|score| *score == 1.0 - 0.125 * 5.0));
+        assert!(after[row..].iter().all(|score| *score == 1.0));
+        scores.step(&base, &[gradient], &filters, 0.125).unwrap();
+        let bits = &scores.mask().tensors[&index];
+        assert_eq!((scores.dropped(), bits.count_zeros()), (row, row));
+        assert!((0..row).all(|weight| !bits.get(weight)), "the first filter");
+    }
+
+    #[test]
+    fn a_mask_of_single_weights_is_no_parent_of_one_of_filters() {
+        let (base, index) = base(&[1.0]);
+        let mut recipe = Recipe::factory();
+        recipe.mask.granularity = Granularity::Filter;
+        let begin = |first: f32| {
+            let mut scores = vec![1.0; base.values[index].len()];
+            scores[0] = first;
+            let parent = FinalScores {
+                base: base.digest(),
+                tensors: [(index, scores)].into(),
+            };
+            let norms = BTreeMap::new();
+            let start = Start::Parent {
+                scores: &parent,
+                norms: &norms,
+            };
+            <Scores as Learner>::begin(&base, &recipe, &[index], start).map(|_| ())
+        };
+        assert!(begin(1.0).is_ok());
+        let said = begin(-1.0).unwrap_err().to_string();
+        assert!(said.contains("whole filters"), "{said}");
     }
 
     proptest! {

@@ -137,17 +137,14 @@ fn carried_out<L: Learner>(
         // waits in the channel itself, so at most one step's crops lie ready.
         let (send, crops) = sync_channel(0);
         let first = session.step();
+        let augment = recipe
+            .augment
+            .clone()
+            .in_patches(training.base.architecture.patch());
         scope.spawn(move || {
             for step in first..steps {
                 let batch = random::batch(seed, step, images.len(), batch);
-                let crops = multi_crop(
-                    images,
-                    &batch,
-                    &recipe.augment,
-                    training.preprocessing,
-                    seed,
-                    step,
-                );
+                let crops = multi_crop(images, &batch, &augment, training.preprocessing, seed, step);
                 // Nobody listens any more: the training has ended.
                 if send.send(crops).is_err() {
                     break;

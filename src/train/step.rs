@@ -45,7 +45,7 @@ impl<'a, L: Learner> Session<'a, L> {
             start,
             ..
         } = *training;
-        let learned = recipe.masked_tensors(base.architecture);
+        let learned = recipe.masked_tensors(base.architecture)?;
         let specs = &base.architecture.tensors;
         let mut tensors = backbone::tensors(base, device)?;
         let learner = L::begin(base, recipe, &learned, start)?;

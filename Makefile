@@ -61,7 +61,7 @@ fix: ## Formats, and applies what the lints can mend
 	$(CARGO) clippy --release --all-features --all-targets --fix --allow-dirty --allow-staged
 
 .PHONY: fixtures
-fixtures: setup ## Makes tests/vectors and tests/fixtures/embeddings.json anew (5 GB of PyTorch, once)
+fixtures: setup ## Makes tests/vectors and tests/fixtures anew (5 GB of PyTorch, once)
 	KATAGAMI_WRITE_GOLDEN=1 $(CARGO) test --release --locked --test it format::vectors
 	@scripts/fixtures.sh
 

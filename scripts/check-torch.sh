@@ -2,7 +2,8 @@
 # Checks what an edge device runs with the reference implementation: the demo
 # leaves a device's file, PyTorch loads it, the digest is recomputed in Python,
 # and both embed the same input; then a mask of the demo is laid over ONNX
-# exports of its base, and onnxruntime must agree with PyTorch.
+# exports of its base, and onnxruntime must agree with PyTorch. Last, checkpoints
+# as trainings with PyTorch save them must become the right bases.
 source "$(dirname "$0")/lib.sh"
 data=$("$here/data.sh")
 python=$("$here/reference.sh")
@@ -22,3 +23,5 @@ bases=("$work"/demo/bases/*/model.safetensors)
 masks=("$work"/demo/masks/*.kgm)
 mkdir "$work/onnx"
 "$python" "$here/../tests/torch/check_onnx.py" "$katagami" "${bases[0]}" "${masks[0]}" "$work/onnx"
+
+"$python" "$here/../tests/torch/check_checkpoints.py" "$katagami" "$work"

@@ -8,7 +8,7 @@ use std::io::{Cursor, Read};
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
-use super::pickle::{self, ElementType, TensorView, Value};
+use super::pickle::{self, ElementType, Pickle, TensorView, Value};
 
 /// A tensor as a file gives it.
 #[derive(Debug, Clone)]
@@ -107,8 +107,7 @@ fn read_zip(bytes: &[u8]) -> Result<FileTensors, CheckpointError> {
             .map_err(|error| CheckpointError::Archive(error.to_string()))?;
         Ok(content)
     };
-    let (value, _) = pickle::read(&member(&description)?)?;
-    let views = tensors_of(&value);
+    let views = tensors_of(&pickle::read(&member(&description)?)?.value);
     let mut storages = HashMap::new();
     for (name, view) in &views {
         let key = &view.storage.key;
@@ -125,28 +124,25 @@ fn read_zip(bytes: &[u8]) -> Result<FileTensors, CheckpointError> {
 /// keys of the storages), then each storage as its length and its bytes.
 fn read_legacy(bytes: &[u8]) -> Result<FileTensors, CheckpointError> {
     let mut rest = bytes;
-    let mut next = || -> Result<Value, CheckpointError> {
-        let (value, length) = pickle::read(rest)?;
-        rest = &rest[length..];
-        Ok(value)
+    let mut next = || -> Result<Pickle, CheckpointError> {
+        let pickle = pickle::read(rest)?;
+        rest = &rest[pickle.length..];
+        Ok(pickle)
     };
     let (_magic, _version, _system) = (next()?, next()?, next()?);
-    let views = tensors_of(&next()?);
-    let keys = next()?;
-    let Value::List(keys) = keys else {
+    let description = next()?;
+    let views = tensors_of(&description.value);
+    let Value::List(keys) = next()?.value else {
         return Err(CheckpointError::Pickle(
             "the list of its storages is missing".to_owned(),
         ));
     };
-    let element_of: HashMap<_, _> = views
-        .iter()
-        .map(|(_, view)| (view.storage.key.to_string(), view.storage.element))
-        .collect();
     let mut storages = HashMap::new();
     for key in keys.borrow().iter() {
         let Value::Text(key) = key else { continue };
-        // Storages that no tensor uses have no known length and end the search.
-        let Some(element) = element_of.get(key.as_ref()) else {
+        // Storages lie one after the other, those of an optimiser, too. One that the
+        // description does not name has no known length and ends the search.
+        let Some(element) = description.storages.get(key.as_ref()) else {
             break;
         };
         let Some((length, after)) = rest.split_first_chunk::<8>() else {
@@ -164,29 +160,36 @@ fn read_legacy(bytes: &[u8]) -> Result<FileTensors, CheckpointError> {
     gather(views, |key| storages.get(key).copied())
 }
 
-/// The tensors of a checkpoint's outermost dictionary, or of the one under
-/// `state_dict` or `model`, in the file's order.
+/// Under which key a training keeps the network, the first that is there: plain
+/// trainings, SwAV and MoCo; torch.hub's; DINO, whose teacher is the one to use.
+const NETWORKS: [&str; 4] = ["state_dict", "model", "teacher", "student"];
+
+/// The tensors of a checkpoint's dictionary, in the file's order: those of the
+/// outermost, and of the network that it keeps beside other things.
 fn tensors_of(value: &Value) -> Vec<(String, TensorView)> {
     let Value::Dict(entries) = value else {
         return Vec::new();
     };
-    let mut tensors = Vec::new();
-    for (key, value) in entries.borrow().iter() {
-        match (key, value) {
-            (Value::Text(name), Value::Tensor(view)) => {
-                tensors.push((name.to_string(), TensorView::clone(view)));
-            }
-            (Value::Text(name), Value::Dict(inner)) if matches!(name.as_ref(), "state_dict" | "model") => {
-                for (key, value) in inner.borrow().iter() {
-                    if let (Value::Text(name), Value::Tensor(view)) = (key, value) {
-                        tensors.push((name.to_string(), TensorView::clone(view)));
-                    }
-                }
-            }
-            _ => {}
-        }
+    let entries = entries.borrow();
+    let mut tensors = plain_tensors(&entries);
+    let under = |wanted: &str| {
+        entries.iter().find_map(|(key, value)| match (key, value) {
+            (Value::Text(key), Value::Dict(inner)) if key.as_ref() == wanted => Some(inner),
+            _ => None,
+        })
+    };
+    if let Some(network) = NETWORKS.into_iter().find_map(under) {
+        tensors.extend(plain_tensors(&network.borrow()));
     }
     tensors
+}
+
+fn plain_tensors(entries: &[(Value, Value)]) -> Vec<(String, TensorView)> {
+    let named = |(key, value): &(Value, Value)| match (key, value) {
+        (Value::Text(name), Value::Tensor(view)) => Some((name.to_string(), TensorView::clone(view))),
+        _ => None,
+    };
+    entries.iter().filter_map(named).collect()
 }
 
 fn gather<'a>(
@@ -260,6 +263,6 @@ fn floats(element: ElementType, bytes: &[u8]) -> Vec<f32> {
             .chunks_exact(2)
             .map(|raw| bf16::from_le_bytes([raw[0], raw[1]]).to_f32())
             .collect(),
-        ElementType::F64 | ElementType::I64 => Vec::new(),
+        _ => Vec::new(),
     }
 }

@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::architecture::Plan;
 use super::checkpoint::{self, CheckpointError, FileTensors};
-use super::naming::canonical_name;
-use super::{Architecture, Role, Weights};
+use super::naming::{canonical_name, fold_class_position, is_of_moco_v3};
+use super::{Architecture, Role, TensorSpec, Weights};
 use crate::domain::{ErrorKind, Problem};
 
 /// Why weights were not imported. Names the first offending tensor in canonical order.
@@ -40,6 +41,20 @@ pub enum ImportError {
     ForeignTensor {
         /// Its name in the file.
         tensor: String,
+        /// The architecture asked for.
+        architecture: &'static str,
+    },
+    /// Two tensors of the file are the same one of the architecture.
+    #[error("tensor `{tensor}` is in the file twice, under two names; keep one of them")]
+    Twice {
+        /// Its canonical name.
+        tensor: String,
+    },
+    /// The file's network has tensors of the same shapes, but computes something else.
+    #[error(
+        "this is a small transformer of MoCo v3, which has 12 heads of attention; {architecture} has 6, so the embeddings would be wrong"
+    )]
+    OtherHeads {
         /// The architecture asked for.
         architecture: &'static str,
     },
@@ -95,6 +110,8 @@ impl Problem for ImportError {
             Self::Format { .. } => "weights_format",
             Self::MissingTensor { .. } => "tensor_missing",
             Self::ForeignTensor { .. } => "tensor_foreign",
+            Self::Twice { .. } => "tensor_twice",
+            Self::OtherHeads { .. } => "attention_heads",
             Self::Shape { .. } => "tensor_shape",
             Self::ElementType { .. } => "tensor_type",
             Self::NotFinite { .. } => "tensor_not_finite",
@@ -118,10 +135,7 @@ pub fn import(architecture: &'static Architecture, path: &Path) -> Result<Weight
 
 /// Puts a file's tensors into canonical order and checks each.
 fn arrange(architecture: &'static Architecture, tensors: FileTensors) -> Result<Weights, ImportError> {
-    let mut tensors: FileTensors = tensors
-        .into_iter()
-        .filter_map(|(name, tensor)| Some((canonical_name(architecture, &name)?, tensor)))
-        .collect();
+    let mut tensors = renamed(architecture, tensors)?;
     let mut values = Vec::with_capacity(architecture.tensors.len());
     for spec in &architecture.tensors {
         let tensor = || spec.name.clone();
@@ -131,7 +145,7 @@ fn arrange(architecture: &'static Architecture, tensors: FileTensors) -> Result<
                 tensor: tensor(),
                 architecture: architecture.name,
             })?;
-        if found.shape != spec.shape {
+        if !has_shape(spec, &found.shape) {
             return Err(ImportError::Shape {
                 tensor: tensor(),
                 architecture: architecture.name,
@@ -163,6 +177,50 @@ fn arrange(architecture: &'static Architecture, tensors: FileTensors) -> Result<
         });
     }
     Ok(Weights { architecture, values })
+}
+
+/// A file's tensors by their canonical names, without those that are no part of a base.
+fn renamed(architecture: &'static Architecture, tensors: FileTensors) -> Result<FileTensors, ImportError> {
+    let transformer = match &architecture.plan {
+        Plan::VisionTransformer(plan) => Some(plan),
+        _ => None,
+    };
+    let small = transformer.is_some_and(|plan| plan.heads < 12);
+    if small && tensors.keys().any(|name| is_of_moco_v3(name)) {
+        return Err(ImportError::OtherHeads {
+            architecture: architecture.name,
+        });
+    }
+    let mut twice = Vec::new();
+    let mut renamed = FileTensors::new();
+    for (name, tensor) in tensors {
+        let Some(name) = canonical_name(architecture, &name) else {
+            continue;
+        };
+        if renamed.insert(name.clone(), tensor).is_some() {
+            twice.push(name);
+        }
+    }
+    // The least name, so that the answer is the same each time.
+    if let Some(tensor) = twice.into_iter().min() {
+        return Err(ImportError::Twice { tensor });
+    }
+    if let Some(plan) = transformer {
+        fold_class_position(plan, &mut renamed);
+    }
+    Ok(renamed)
+}
+
+/// Whether a file's shape is the one asked for. Some write tokens and positions without their leading 1.
+fn has_shape(spec: &TensorSpec, given: &[usize]) -> bool {
+    fn without_ones(shape: &[usize]) -> &[usize] {
+        let ones = shape.iter().take_while(|size| **size == 1).count();
+        &shape[ones..]
+    }
+    match spec.role {
+        Role::Token | Role::Position => without_ones(given) == without_ones(&spec.shape),
+        _ => given == spec.shape,
+    }
 }
 
 #[cfg(test)]

@@ -44,6 +44,8 @@ pub(super) enum Global {
     RebuildParameter,
     /// `torch.FloatStorage` and its like.
     StorageType(ElementType),
+    /// `argparse.Namespace`: the options of whoever trained. Nothing is made of it.
+    Namespace,
 }
 
 /// The type of a storage's elements.
@@ -59,14 +61,25 @@ pub(super) enum ElementType {
     F64,
     /// int64: counters such as `num_batches_tracked`.
     I64,
+    /// int32
+    I32,
+    /// int16
+    I16,
+    /// int8
+    I8,
+    /// uint8
+    U8,
+    /// Truth values.
+    Bool,
 }
 
 impl ElementType {
     /// Bytes of one element.
     pub(super) fn size(self) -> usize {
         match self {
-            Self::F16 | Self::BF16 => 2,
-            Self::F32 => 4,
+            Self::I8 | Self::U8 | Self::Bool => 1,
+            Self::F16 | Self::BF16 | Self::I16 => 2,
+            Self::F32 | Self::I32 => 4,
             Self::F64 | Self::I64 => 8,
         }
     }
@@ -111,21 +124,33 @@ pub(super) enum PickleError {
     },
 }
 
-/// Reads one pickle from the beginning of `bytes`; answers its value and its length in bytes.
-pub(super) fn read(bytes: &[u8]) -> Result<(Value, usize), PickleError> {
+/// A pickle that was read.
+#[derive(Debug)]
+pub(super) struct Pickle {
+    /// What it holds.
+    pub(super) value: Value,
+    /// Its length in bytes.
+    pub(super) length: usize,
+    /// All storages that it names, wherever, by their keys.
+    pub(super) storages: HashMap<Rc<str>, ElementType>,
+}
+
+/// Reads one pickle from the beginning of `bytes`.
+pub(super) fn read(bytes: &[u8]) -> Result<Pickle, PickleError> {
     let mut machine = Machine {
         bytes,
         at: 0,
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        storages: HashMap::new(),
     };
-    loop {
-        if machine.step()? {
-            let value = machine.pop()?;
-            return Ok((value, machine.at));
-        }
-    }
+    while !machine.step()? {}
+    Ok(Pickle {
+        value: machine.pop()?,
+        length: machine.at,
+        storages: machine.storages,
+    })
 }
 
 struct Machine<'a> {
@@ -135,6 +160,7 @@ struct Machine<'a> {
     /// Heights of the stack at each open mark.
     marks: Vec<usize>,
     memo: HashMap<u32, Value>,
+    storages: HashMap<Rc<str>, ElementType>,
 }
 
 impl Machine<'_> {
@@ -225,6 +251,7 @@ impl Machine<'_> {
             b'Q' => {
                 let id = self.pop()?;
                 let storage = storage(&id).ok_or_else(|| self.malformed())?;
+                self.storages.insert(Rc::clone(&storage.key), storage.element);
                 self.stack.push(Value::Storage(storage));
             }
             b'R' => {
@@ -232,6 +259,11 @@ impl Machine<'_> {
                 let made = rebuild(&callable, &arguments).ok_or_else(|| self.malformed())?;
                 self.stack.push(made);
             }
+            // NEWOBJ makes an object of a class; only of one that is made nothing of.
+            0x81 => match (self.pop()?, self.pop()?) {
+                (Value::Tuple(_), Value::Global(Global::Namespace)) => self.stack.push(Value::Opaque),
+                _ => return Err(self.malformed()),
+            },
             // BUILD sets attributes, such as an OrderedDict's `_metadata`: no use here.
             b'b' => drop(self.pop()?),
             _ => return Err(self.malformed()),
@@ -315,6 +347,12 @@ impl Machine<'_> {
             ("torch", "BFloat16Storage") => Global::StorageType(ElementType::BF16),
             ("torch", "DoubleStorage") => Global::StorageType(ElementType::F64),
             ("torch", "LongStorage") => Global::StorageType(ElementType::I64),
+            ("torch", "IntStorage") => Global::StorageType(ElementType::I32),
+            ("torch", "ShortStorage") => Global::StorageType(ElementType::I16),
+            ("torch", "CharStorage") => Global::StorageType(ElementType::I8),
+            ("torch", "ByteStorage") => Global::StorageType(ElementType::U8),
+            ("torch", "BoolStorage") => Global::StorageType(ElementType::Bool),
+            ("argparse", "Namespace") => Global::Namespace,
             _ => {
                 let foreign = format!("{module}.{name}").chars().take(120).collect();
                 return Err(PickleError::Foreign(foreign));
@@ -439,7 +477,7 @@ mod tests {
 
     #[test]
     fn a_dictionary_of_text_and_numbers_is_read() {
-        let (value, length) = read(b"\x80\x02}X\x01\x00\x00\x00aK\x07s.rest").unwrap();
+        let Pickle { value, length, .. } = read(b"\x80\x02}X\x01\x00\x00\x00aK\x07s.rest").unwrap();
         let Value::Dict(entries) = value else {
             panic!("a dictionary")
         };
@@ -452,6 +490,16 @@ mod tests {
     fn a_pickle_that_would_run_something_is_refused_by_name() {
         let refused = read(b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R.").unwrap_err();
         assert_eq!(refused, PickleError::Foreign("os.system".to_owned()));
+    }
+
+    #[test]
+    fn the_options_of_a_training_are_passed_over_and_no_other_object_is_made() {
+        let options = b"\x80\x02cargparse\nNamespace\n)\x81}X\x02\x00\x00\x00lrG????????sb.";
+        assert!(matches!(read(options).unwrap().value, Value::Opaque));
+        let called = b"\x80\x02cargparse\nNamespace\n)R.";
+        assert!(matches!(read(called), Err(PickleError::Malformed { .. })));
+        let other = b"\x80\x02ccollections\nOrderedDict\n)\x81.";
+        assert!(matches!(read(other), Err(PickleError::Malformed { .. })));
     }
 
     #[test]

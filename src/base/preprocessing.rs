@@ -12,6 +12,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
 use serde::{Deserialize, Serialize};
 
+use super::architecture::Colours;
 use super::{architecture, jpeg};
 use crate::domain::{Digest, ErrorKind, Problem};
 
@@ -133,12 +134,11 @@ impl Preprocessing {
 
     /// What the reference implementation of an architecture uses.
     pub fn of_architecture(name: &str) -> Self {
-        let size = architecture(name).map_or(224, |architecture| architecture.nominal_size);
-        if name.starts_with("efficientnet_lite") {
-            Self::squashed(size, [0.498; 3], [0.502; 3])
-        } else {
-            Self::squashed(size, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-        }
+        let known = architecture(name);
+        let size = known.map_or(224, |architecture| architecture.nominal_size);
+        let colours = known.map_or(Colours::ImageNet, |architecture| architecture.colours);
+        let (mean, std) = colours.statistics();
+        Self::squashed(size, mean, std)
     }
 
     /// The SHA-256 of the JSON form.

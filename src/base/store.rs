@@ -6,6 +6,7 @@ use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
+use super::architecture::InputSizeError;
 use super::{
     Architecture, ImportError, Preprocessing, Weights, architecture, import, write_atomically,
     write_safetensors,
@@ -69,6 +70,9 @@ pub enum StoreError {
     /// Its weights cannot be read.
     #[error(transparent)]
     Weights(#[from] ImportError),
+    /// It cannot have input of that size.
+    #[error(transparent)]
+    InputSize(#[from] InputSizeError),
 }
 
 impl Problem for StoreError {
@@ -89,6 +93,7 @@ impl Problem for StoreError {
             Self::Manifest(_) => "base_manifest",
             Self::Damaged { .. } => "base_damaged",
             Self::Weights(error) => error.code(),
+            Self::InputSize(error) => error.code(),
         }
     }
 }
@@ -132,9 +137,10 @@ impl BaseStore {
         weights: &Path,
         about: About,
     ) -> Result<Manifest, StoreError> {
-        let weights = import(architecture, weights)?;
         let mut preprocessing = Preprocessing::of_architecture(architecture.name);
         preprocessing.size = about.size.unwrap_or(preprocessing.size);
+        architecture.check_size(preprocessing.size)?;
+        let weights = import(architecture, weights)?;
         let manifest = Manifest {
             digest: weights.digest(),
             architecture: architecture.name.to_owned(),

@@ -62,8 +62,7 @@ enum BaseCommand {
 
 #[derive(Debug, Args)]
 struct Import {
-    /// The architecture: efficientnet_lite0, _lite1 or _lite2, resnet18, resnet34 or resnet50
-    #[arg(long)]
+    #[arg(long, help = format!("The architecture: {}", known()))]
     arch: String,
     /// The file of weights
     #[arg(long, value_name = "FILE")]
@@ -137,7 +136,7 @@ fn import_base(store: &BaseStore, arguments: Import) -> Result<(), BaseCommandEr
     let architecture =
         architecture(&arguments.arch).ok_or_else(|| BaseCommandError::UnknownArchitecture {
             given: arguments.arch.clone(),
-            known: crate::base::architecture::names().collect::<Vec<_>>().join(", "),
+            known: known(),
         })?;
     let about = About {
         size: arguments.size,
@@ -159,6 +158,11 @@ fn import_base(store: &BaseStore, arguments: Import) -> Result<(), BaseCommandEr
         ));
     }
     Ok(())
+}
+
+/// The names of all architectures, for people.
+fn known() -> String {
+    crate::base::architecture::names().collect::<Vec<_>>().join(", ")
 }
 
 fn folder_of(path: &Path) -> String {

@@ -43,7 +43,7 @@ impl Embedder {
 
     /// Patches of pictures that have the network's size, each less the mean of
     /// its picture: `[pictures × at most 4, dim]`, row by row, the patches
-    /// spread evenly over the last feature map. Empty where that has only one.
+    /// spread evenly over the last feature map. Empty where that has only one, and of transformers.
     pub fn patches(
         &self,
         pictures: &[RgbImage],
@@ -59,6 +59,9 @@ impl Embedder {
             let map = tch::no_grad(|| {
                 backbone::features(self.architecture, &self.tensors, &input, Mode::default())
             })?;
+            let Some(map) = map else {
+                return Ok(Vec::new());
+            };
             // [batch, dim, rows, columns] to [batch, patches, dim].
             let map = map.f_flatten(2, 3)?.f_transpose(1, 2)?;
             let all = map.size()[1];

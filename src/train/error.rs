@@ -3,6 +3,7 @@
 use std::any::Any;
 
 use super::checkpoint::Part;
+use crate::base::architecture::InputSizeError;
 use crate::domain::job::RECIPES;
 use crate::domain::{Digest, ErrorKind, Problem};
 use crate::mask::MaskError;
@@ -57,6 +58,22 @@ pub enum TrainError {
     /// The recipe cannot be read.
     #[error("the recipe is not valid: {0}")]
     Recipe(String),
+    /// A pattern of the recipe names no tensor that can be masked.
+    #[error("no tensor of {architecture} that can be masked is called `{pattern}`, as the recipe's mask.include or mask.exclude says{}", example.as_ref().map(|name| format!("; one is called `{name}`")).unwrap_or_default())]
+    NoSuchTensor {
+        /// The pattern.
+        pattern: String,
+        /// The architecture.
+        architecture: &'static str,
+        /// A tensor that can be masked, if there is one.
+        example: Option<String>,
+    },
+    /// The recipe's choice of tensors leaves none.
+    #[error("the recipe leaves nothing to mask in {0}; lower mask.skip-first or exclude less")]
+    NothingToMask(&'static str),
+    /// The network cannot take input of that size.
+    #[error(transparent)]
+    InputSize(#[from] InputSizeError),
     /// The recipe fine-tunes where a mask was asked for.
     #[error(
         "this recipe fine-tunes the weights, which leaves no mask; take one that trains a mask, or run it by `katagami train`"
@@ -100,6 +117,9 @@ impl Problem for TrainError {
             Self::Device { .. } => ErrorKind::Unavailable,
             Self::TooFewImages { .. }
             | Self::Recipe(_)
+            | Self::NoSuchTensor { .. }
+            | Self::NothingToMask(_)
+            | Self::InputSize(_)
             | Self::NoMask
             | Self::NoFinetuning
             | Self::CheckpointDamaged
@@ -125,6 +145,8 @@ impl Problem for TrainError {
             Self::Parent(_) => "parent_unusable",
             Self::Panicked(_) => "training_broke_off",
             Self::Recipe(_) => "recipe_invalid",
+            Self::NoSuchTensor { .. } | Self::NothingToMask(_) => "recipe_tensors",
+            Self::InputSize(error) => error.code(),
             Self::NoMask => "recipe_fine_tunes",
             Self::NoFinetuning => "recipe_trains_a_mask",
             Self::Diverged { .. } => "training_diverged",

@@ -17,7 +17,12 @@ small = { count = 1, size = 32, scale = [0.1, 0.3] }
 
 /// EfficientNet-Lite0 with numbers from a formula: a network, but no trained one.
 pub fn generated_base() -> Weights {
-    let architecture = architecture("efficientnet_lite0").unwrap();
+    generated("efficientnet_lite0")
+}
+
+/// Any architecture with numbers from that formula.
+pub fn generated(name: &str) -> Weights {
+    let architecture = architecture(name).unwrap();
     let spread = |tensor: usize, element: usize| {
         let mixed = (1 + tensor * 31 + element).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 40) as f32 / (1 << 23) as f32 - 1.0

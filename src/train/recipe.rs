@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TrainError;
-use crate::base::{Architecture, Role};
+use super::{TrainError, selection};
+use crate::base::Architecture;
 use crate::domain::Digest;
 
 /// Everything that determines a training besides base, images and seed.
@@ -100,8 +100,23 @@ pub struct MaskRule {
     /// How flips are chosen, with rule `evidence`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<EvidenceRule>,
-    /// How many of the first convolutions (depthwise ones not counted) are never masked.
+    /// How many of the first tensors that would be masked (by the fields below) are not.
     pub skip_first: usize,
+    /// Which tensors are masked: patterns of canonical names (`*` any text, `?` any character).
+    /// Default: convolutions that are not depthwise, matrices of linear layers; not a
+    /// transformer's patch embedding. Norms, biases, tokens and positions never are.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub include: Vec<String>,
+    /// Which of these are not, after all: patterns as in `include`. Default none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub exclude: Vec<String>,
+    /// The share of their weights that is masked, above 0 to 1: whole tensors from the output
+    /// end backwards, the fewest that hold so much. Half loses almost nothing (arXiv 2409.07577). Default 1.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub share: f64,
+    /// What falls at once. Default single weights.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub granularity: Granularity,
     /// What BatchNorm's statistics do while the mask learns. Default frozen.
     #[serde(default, skip_serializing_if = "is_default")]
     pub norms: Norms,
@@ -143,6 +158,18 @@ pub enum Order {
     Benefit,
     /// Those whose gradient is surest of its sign.
     Confidence,
+}
+
+/// What falls at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Granularity {
+    /// Each weight has a score of its own.
+    #[default]
+    Weight,
+    /// One score for all weights of an output (a filter of a convolution, a row of a
+    /// matrix); its gradient is the sum of theirs. The artefact's bits stay per weight.
+    Filter,
 }
 
 /// What BatchNorm's statistics do while the mask learns. Its factor and
@@ -254,15 +281,35 @@ pub enum Flips {
 pub struct CropRule {
     /// How many of each image.
     pub count: usize,
-    /// Edge length in pixels.
+    /// Edge length in pixels. A network of patches is given whole ones: 96 becomes 98 where a patch has 14.
     pub size: u32,
     /// Least and greatest share of the image's area.
     pub scale: [f64; 2],
 }
 
+impl AugmentRule {
+    /// The same with crops of whole patches of `patch` pixels: the least that are not smaller.
+    #[must_use]
+    pub fn in_patches(mut self, patch: u32) -> Self {
+        for crop in [&mut self.large, &mut self.small] {
+            crop.size = crop.size.next_multiple_of(patch);
+        }
+        self
+    }
+}
+
 /// A field at its default is left out of the JSON, so that a new field changes no old recipe's digest.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+fn whole() -> f64 {
+    1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_whole(share: &f64) -> bool {
+    *share == whole()
 }
 
 impl Recipe {
@@ -365,6 +412,10 @@ impl Recipe {
                     .is_none_or(|rule| rule.held_out > 0.0 && rule.held_out <= 0.5 && rule.every > 0),
                 "selection.held-out is a share of at most .5, and every some steps",
             ),
+            (
+                0.0 < self.mask.share && self.mask.share <= 1.0,
+                "mask.share must be above 0 and at most 1",
+            ),
             (self.head.prototypes > 1, "head.prototypes must be at least 2"),
             (
                 self.swav.temperature > 0.0 && self.swav.epsilon > 0.0,
@@ -395,15 +446,9 @@ impl Recipe {
         Digest::of(&serde_json::to_vec(self).expect("plain numbers are JSON"))
     }
 
-    /// Canonical indices of the tensors that this recipe masks: convolutions
-    /// that are not depthwise, without the first few. Never BatchNorm: masking
-    /// it collapses the features (arXiv 2409.07577, table 5).
-    pub fn masked_tensors(&self, architecture: &Architecture) -> Vec<usize> {
-        let plain = |index: &usize| architecture.tensors[*index].role == Role::Convolution { groups: 1 };
-        (0..architecture.tensors.len())
-            .filter(plain)
-            .skip(self.mask.skip_first)
-            .collect()
+    /// Canonical indices of the tensors that this recipe masks ([`selection`]).
+    pub fn masked_tensors(&self, architecture: &Architecture) -> Result<Vec<usize>, TrainError> {
+        selection::masked_tensors(&self.mask, architecture)
     }
 }
 
@@ -415,7 +460,7 @@ mod tests {
     #[test]
     fn the_default_masks_what_was_measured_to_help() {
         let lite0 = architecture("efficientnet_lite0").unwrap();
-        let masked = Recipe::factory().masked_tensors(lite0);
+        let masked = Recipe::factory().masked_tensors(lite0).unwrap();
         let weights: usize = masked.iter().map(|index| lite0.tensors[*index].len()).sum();
         assert!((3_000_000..3_300_000).contains(&weights), "{weights}");
     }
@@ -487,7 +532,7 @@ mod tests {
     fn the_papers_recipe_masks_every_convolution_of_a_resnet_and_moves_its_statistics() {
         let resnet = architecture("resnet50").unwrap();
         let paper = Recipe::named("paper-resnet50").unwrap();
-        let masked = paper.masked_tensors(resnet);
+        let masked = paper.masked_tensors(resnet).unwrap();
         let weights: usize = masked.iter().map(|index| resnet.tensors[*index].len()).sum();
         assert_eq!((masked.len(), weights), (53, 23_454_912));
         assert_eq!(paper.mask.norms, Norms::Moving);
@@ -508,9 +553,49 @@ mod tests {
             "hue",
             "flips",
             "selection",
+            "include",
+            "exclude",
+            "share",
+            "granularity",
         ] {
             assert!(!json.contains(field), "{json}");
         }
+    }
+
+    #[test]
+    fn a_choice_of_tensors_is_part_of_the_digest_and_checked() {
+        let factory = include_str!("../../recipes/factory.toml");
+        let with = |line: &str| {
+            Recipe::parse(&factory.replace("skip-first = 8", &format!("skip-first = 8\n{line}")))
+        };
+        for line in [
+            "include = [\"*\"]",
+            "exclude = [\"_blocks.?.*\"]",
+            "share = 0.5",
+            "granularity = \"filter\"",
+        ] {
+            assert_ne!(with(line).unwrap().digest(), Recipe::factory().digest(), "{line}");
+        }
+        assert_eq!(with("share = 1.0").unwrap().digest(), Recipe::factory().digest());
+        for line in [
+            "share = 0.0",
+            "share = 1.5",
+            "share = nan",
+            "granularity = \"layer\"",
+        ] {
+            assert!(with(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn crops_of_a_network_of_patches_are_whole_patches() {
+        let sizes = |patch| {
+            let rule = Recipe::factory().augment.in_patches(patch);
+            [rule.large.size, rule.small.size]
+        };
+        assert_eq!(sizes(1), [96, 64]);
+        assert_eq!(sizes(14), [98, 70]);
+        assert_eq!(sizes(16), [96, 64]);
     }
 
     #[test]

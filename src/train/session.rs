@@ -12,8 +12,8 @@ use super::augment::multi_crop;
 use super::checkpoint::{self, Identity};
 use super::final_scores::FinalScores;
 use super::learner::Learner;
+use super::moments::{self, Moment};
 use super::recipe::Recipe;
-use super::selection::{self, Moment};
 use super::step::Session;
 use super::{TrainError, panic_text, random};
 use crate::base::{Preprocessing, Weights};
@@ -125,7 +125,7 @@ fn carried_out<L: Learner>(
         images, recipe, seed, ..
     } = *training;
     let (steps, batch) = (recipe.schedule.steps, recipe.schedule.batch);
-    let (trains, held) = selection::split(recipe.selection.as_ref(), images.len());
+    let (trains, held) = moments::split(recipe.selection.as_ref(), images.len());
     if trains.len() < batch {
         return Err(TrainError::TooFewImages {
             given: images.len(),
@@ -142,18 +142,15 @@ fn carried_out<L: Learner>(
         // waits in the channel itself, so at most one step's crops lie ready.
         let (send, crops) = sync_channel(0);
         let first = session.step();
+        let augment = recipe
+            .augment
+            .clone()
+            .in_patches(training.base.architecture.patch());
         scope.spawn(move || {
             for step in first..steps {
                 let drawn = random::batch(seed, step, trains.len(), batch);
                 let batch: Vec<usize> = drawn.iter().map(|image| trains[*image]).collect();
-                let crops = multi_crop(
-                    images,
-                    &batch,
-                    &recipe.augment,
-                    training.preprocessing,
-                    seed,
-                    step,
-                );
+                let crops = multi_crop(images, &batch, &augment, training.preprocessing, seed, step);
                 // Nobody listens any more: the training has ended.
                 if send.send(crops).is_err() {
                     break;

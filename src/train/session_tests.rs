@@ -7,7 +7,7 @@ use crate::base::Role;
 use crate::train::backbone::{self, Mode, tensor};
 use crate::train::device::DeviceChoice;
 use crate::train::embed::values;
-use crate::train::generated::{QUICK, generated_base};
+use crate::train::generated::{QUICK, generated, generated_base};
 use crate::train::head::Head;
 use crate::train::scores::{Scores, TrainedMask};
 use crate::train::swav::{self, Views};
@@ -273,6 +273,38 @@ fn flips_by_evidence_survive_an_interruption_between_two_decisions() {
     }
 }
 
+#[test]
+fn filters_of_a_transformer_fall_in_the_tensors_that_the_recipe_names() {
+    // Crops of 32 pixels are no whole patches of 14; they become 42.
+    let choice = "skip-first = 1, include = [\"blocks.11.*\"], granularity = \"filter\"";
+    let mut bench = Bench::new(&QUICK.replace("skip-first = 8", choice));
+    bench.base = generated("vit_small_patch14_dinov2");
+    let learned = in_one_go(&bench.training()).learned;
+    let specs = &bench.base.architecture.tensors;
+    let names: Vec<_> = (learned.mask.tensors.keys())
+        .map(|index| specs[*index].name.as_str())
+        .collect();
+    let rest_of_block = ["attn.proj", "mlp.fc1", "mlp.fc2"].map(|part| format!("blocks.11.{part}.weight"));
+    assert_eq!(names, rest_of_block);
+    assert!(learned.mask.dropped() > 0);
+    for (index, bits) in &learned.mask.tensors {
+        let row = bits.len() / specs[*index].rows();
+        let whole = (0..bits.len()).all(|weight| bits.get(weight) == bits.get(weight - weight % row));
+        assert!(whole, "{}", specs[*index].name);
+    }
+}
+
+#[test]
+fn a_pattern_without_a_tensor_ends_a_training_before_it_begins() {
+    let bench = Bench::new(&QUICK.replace("skip-first = 8", "skip-first = 8, exclude = [\"layer4.*\"]"));
+    let refused = train::<Scores>(&bench.training(), None, NEVER, &mut |_| panic!("it began"));
+    let said = refused.unwrap_err().to_string();
+    assert!(
+        said.contains("`layer4.*`") && said.contains("efficientnet_lite0"),
+        "{said}"
+    );
+}
+
 /// [`QUICK`], but the weights themselves move.
 fn finetuning() -> String {
     let rule = "finetune = { rate = 0.05, momentum = 0.9 }";
@@ -285,7 +317,7 @@ fn a_fine_tuning_moves_the_weights_that_a_mask_would_mask_and_can_be_interrupted
     let training = bench.training();
     let told = &mut |_: Event| Order::Continue;
     let whole = train::<Tuned>(&training, None, NEVER, told).unwrap();
-    let masked = bench.recipe.masked_tensors(bench.base.architecture);
+    let masked = bench.recipe.masked_tensors(bench.base.architecture).unwrap();
     for (index, values) in whole.learned.values.iter().enumerate() {
         let moved = *values != bench.base.values[index];
         assert_eq!(moved, masked.contains(&index), "tensor {index}");

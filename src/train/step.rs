@@ -11,8 +11,8 @@ use super::checkpoint::State;
 use super::embed::values;
 use super::head::Head;
 use super::learner::{At, Learner};
+use super::moments::{Moment, Selection};
 use super::recipe::{Norms, Recipe};
-use super::selection::{Moment, Selection};
 use super::session::{Outcome, Start, Training};
 use super::swav::{self, Queue, Views};
 use crate::base::{Role, Weights};
@@ -46,7 +46,7 @@ impl<'a, L: Learner> Session<'a, L> {
             start,
             ..
         } = *training;
-        let learned = recipe.masked_tensors(base.architecture);
+        let learned = recipe.masked_tensors(base.architecture)?;
         let specs = &base.architecture.tensors;
         let mut tensors = backbone::tensors(base, device)?;
         let learner = L::begin(base, recipe, &learned, start)?;

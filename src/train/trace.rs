@@ -8,7 +8,7 @@ use super::backbone::DropConnect;
 use super::head::Head;
 use super::scores::Scores;
 use super::session::{Event, Training, train};
-use super::{TrainError, random, selection};
+use super::{TrainError, moments, random};
 use crate::base::architecture::Plan;
 use crate::domain::job::Order;
 
@@ -40,7 +40,7 @@ pub fn trace(training: &Training) -> Result<Vec<Traced>, TrainError> {
         ..
     } = *training;
     let (steps, batch) = (recipe.schedule.steps, recipe.schedule.batch);
-    let (trains, _) = selection::split(recipe.selection.as_ref(), images.len());
+    let (trains, _) = moments::split(recipe.selection.as_ref(), images.len());
     let mut traced = Vec::new();
     let mut put = |name: String, shape: Vec<usize>, values: Vec<f32>| {
         traced.push(Traced { name, shape, values });
@@ -74,7 +74,7 @@ pub fn trace(training: &Training) -> Result<Vec<Traced>, TrainError> {
             };
             let blocks = stages.iter().flatten().count();
             for block in (1..blocks).filter(|_| drop.rate > 0.0 && views > 0) {
-                let factors = drop.factors(block, blocks, views);
+                let factors = drop.factors(drop.rate_at(block, blocks), block, views);
                 put(format!("drop.{step}.{pass}.{block}"), vec![views], factors);
             }
         }

@@ -21,8 +21,8 @@ use crate::domain::{Digest, ErrorKind, JobId, MaskVersion, Problem, SiteName, Ti
 use crate::evaluate::EvaluateError;
 use crate::mask::{Figures, Header, Mask, MaskError, apply, encode};
 use crate::train::device::profile;
+use crate::train::moments::Moment;
 use crate::train::recipe::Mode;
-use crate::train::selection::Moment;
 use crate::train::{
     Event, FinalScores, Learner, Outcome, Recipe, Scores, Start, TrainError, TrainedMask, Training, train,
 };

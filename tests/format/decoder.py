@@ -86,6 +86,41 @@ def resnet(bottleneck, depths):
     return tensors
 
 
+def mobilenet_v2():
+    tensors = [("features.0.0.weight", [32, 3, 3, 3]), *norm("features.0.1", 32)]
+    inputs, block = 32, 1
+    for blocks, outputs in zip((1, 2, 3, 4, 3, 3, 1), (16, 24, 32, 64, 96, 160, 320)):
+        for _ in range(blocks):
+            name, part = f"features.{block}.conv.", 0 if block == 1 else 1
+            wide = inputs * (6 if part else 1)
+            if part:
+                tensors += [(name + "0.0.weight", [wide, inputs, 1, 1]), *norm(name + "0.1", wide)]
+            tensors += [(f"{name}{part}.0.weight", [wide, 1, 3, 3]), *norm(f"{name}{part}.1", wide)]
+            tensors += [(f"{name}{part + 1}.weight", [outputs, wide, 1, 1]), *norm(f"{name}{part + 2}", outputs)]
+            block, inputs = block + 1, outputs
+    return tensors + [("features.18.0.weight", [1280, 320, 1, 1]), *norm("features.18.1", 1280)]
+
+
+def pair(name, *shape):
+    return [(name + ".weight", [*shape]), (name + ".bias", [shape[0]])]
+
+
+def transformer(width, patch, positions, scaled=False, registers=False, clip=False):
+    tensors = [("cls_token", [1, 1, width])]
+    tensors += [("reg_token", [1, 4, width])] if registers else []
+    tensors += [("pos_embed", [1, positions, width]), ("patch_embed.proj.weight", [width, 3, patch, patch])]
+    tensors += pair("norm_pre", width) if clip else [("patch_embed.proj.bias", [width])]
+    for block in range(12):
+        name = f"blocks.{block}."
+        tensors += pair(name + "norm1", width) + pair(name + "attn.qkv", 3 * width, width)
+        tensors += pair(name + "attn.proj", width, width)
+        tensors += [(name + "ls1.gamma", [width])] if scaled else []
+        tensors += pair(name + "norm2", width) + pair(name + "mlp.fc1", 4 * width, width)
+        tensors += pair(name + "mlp.fc2", width, 4 * width)
+        tensors += [(name + "ls2.gamma", [width])] if scaled else []
+    return tensors + pair("norm", width)
+
+
 ARCHITECTURES = {
     "efficientnet_lite0": efficientnet_lite(10, 10),
     "efficientnet_lite1": efficientnet_lite(10, 11),
@@ -93,6 +128,17 @@ ARCHITECTURES = {
     "resnet18": resnet(False, [2, 2, 2, 2]),
     "resnet34": resnet(False, [3, 4, 6, 3]),
     "resnet50": resnet(True, [3, 4, 6, 3]),
+    "mobilenet_v2": mobilenet_v2(),
+    "vit_small_patch16_224": transformer(384, 16, 197),
+    "vit_base_patch16_224": transformer(768, 16, 197),
+    "vit_base_patch32_224": transformer(768, 32, 50),
+    "vit_small_patch16_224_dino": transformer(384, 16, 197),
+    "vit_small_patch14_dinov2": transformer(384, 14, 1370, scaled=True),
+    "vit_small_patch14_reg4_dinov2": transformer(384, 14, 1369, scaled=True, registers=True),
+    "vit_base_patch16_clip_224": transformer(768, 16, 197, clip=True),
+    "vit_base_patch32_clip_224": transformer(768, 32, 50, clip=True),
+    "vit_base_patch16_clip_quickgelu_224": transformer(768, 16, 197, clip=True),
+    "vit_base_patch32_clip_quickgelu_224": transformer(768, 32, 50, clip=True),
 }
 
 

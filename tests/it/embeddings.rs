@@ -3,16 +3,40 @@
 
 use std::path::{Path, PathBuf};
 
-use katagami::base::{Role, Weights, architecture};
+use katagami::base::{Role, TensorSpec, Weights, architecture, import};
+use katagami::domain::Digest;
 
-use crate::support::stored;
+use crate::support::{katagami, stored};
 use crate::worker::worker;
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn fixture(name: &str) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(fixtures().join(name)).unwrap()).unwrap()
+}
+
+/// The picture that tests/fixtures/make.py gives a network of that size: what
+/// is neither 64 nor 96 pixels is laid out with 96.ppm, in `folder`.
+fn picture(size: u32, folder: &Path) -> PathBuf {
+    if [64, 96].contains(&size) {
+        return fixtures().join(format!("{size}.ppm"));
+    }
+    let file = std::fs::read(fixtures().join("96.ppm")).unwrap();
+    let pixels = &file[file.len() - 3 * 96 * 96..];
+    let mut laid_out = format!("P6 {size} {size} 255\n").into_bytes();
+    for (y, x) in (0..size as usize).flat_map(|y| (0..size as usize).map(move |x| (y % 96, x % 96))) {
+        laid_out.extend(&pixels[3 * (96 * y + x)..][..3]);
+    }
+    let path = folder.join(format!("{size}.ppm"));
+    std::fs::write(&path, laid_out).unwrap();
+    path
+}
 
 /// Fails unless max|a−b| ≤ 1e-4 · max|b| for the expected embedding b.
 fn agrees(base: &Path, name: &str, size: u32) {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let expected: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(fixtures.join("embeddings.json")).unwrap()).unwrap();
+    let expected = fixture("embeddings.json");
     let numbers = |value: &serde_json::Value| -> Vec<f64> {
         value
             .as_array()
@@ -22,7 +46,8 @@ fn agrees(base: &Path, name: &str, size: u32) {
             .collect()
     };
     let expected = numbers(&expected[format!("{name}/{size}")]);
-    let (picture, size_text) = (fixtures.join(format!("{size}.ppm")), size.to_string());
+    let folder = tempfile::tempdir().unwrap();
+    let (picture, size_text) = (picture(size, folder.path()), size.to_string());
     let [base, picture] = [base, &picture].map(|path| path.to_str().unwrap());
     let answer = worker(&[
         "embed", "--base", base, "--arch", name, "--size", &size_text, "--device", "cpu", picture,
@@ -43,15 +68,114 @@ fn agrees(base: &Path, name: &str, size: u32) {
 #[test]
 fn networks_with_the_formulas_weights_agree_with_the_reference() {
     let folder = tempfile::tempdir().unwrap();
-    for name in [
-        "efficientnet_lite1",
-        "efficientnet_lite2",
-        "resnet18",
-        "resnet34",
-        "resnet50",
+    for (weights, networks) in [
+        ("efficientnet_lite1", &[("efficientnet_lite1", 64)][..]),
+        ("efficientnet_lite2", &[("efficientnet_lite2", 64)]),
+        ("resnet18", &[("resnet18", 64)]),
+        ("resnet34", &[("resnet34", 64)]),
+        ("resnet50", &[("resnet50", 64)]),
+        ("mobilenet_v2", &[("mobilenet_v2", 64), ("mobilenet_v2", 96)]),
+        // At the size that they were made for, and at others, for which positions are resampled.
+        (
+            "vit_small_patch16_224",
+            &[
+                ("vit_small_patch16_224", 224),
+                ("vit_small_patch16_224", 96),
+                ("vit_small_patch16_224_dino", 96),
+            ],
+        ),
+        ("vit_small_patch14_dinov2", &[("vit_small_patch14_dinov2", 98)]),
+        (
+            "vit_small_patch14_reg4_dinov2",
+            &[("vit_small_patch14_reg4_dinov2", 98)],
+        ),
+        (
+            "vit_base_patch32_clip_224",
+            &[
+                ("vit_base_patch32_clip_224", 96),
+                ("vit_base_patch32_clip_quickgelu_224", 224),
+            ],
+        ),
     ] {
-        let base = stored(&weights_of_the_formula(name), folder.path(), "base.safetensors");
-        agrees(&base, name, 64);
+        let base = stored(
+            &weights_of_the_formula(weights),
+            folder.path(),
+            "base.safetensors",
+        );
+        for (network, size) in networks {
+            agrees(&base, network, *size);
+        }
+    }
+}
+
+#[test]
+fn tensors_are_those_of_the_references_in_their_order() {
+    for (name, digest) in fixture("layouts.json").as_object().unwrap() {
+        let Some(architecture) = architecture(name) else {
+            continue;
+        };
+        let line = |spec: &TensorSpec| format!("{} {:?}", spec.name, spec.shape);
+        let lines: Vec<_> = architecture.tensors.iter().map(line).collect();
+        assert_eq!(
+            digest,
+            &Digest::of(lines.join("\n").as_bytes()).to_string(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn timms_mobilenet_is_the_same_base() {
+    let ours = weights_of_the_formula("mobilenet_v2");
+    let layouts = fixture("layouts.json");
+    let names = layouts["mobilenetv2_100 of timm"].as_array().unwrap();
+    assert_eq!(names.len(), ours.architecture.tensors.len());
+    // The same tensors in the same order, under timm's names.
+    let mut theirs = ours.architecture.clone();
+    for (spec, name) in theirs.tensors.iter_mut().zip(names) {
+        spec.name = name.as_str().unwrap().to_owned();
+    }
+    let theirs = Weights {
+        architecture: Box::leak(Box::new(theirs)),
+        values: ours.values.clone(),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = stored(&theirs, folder.path(), "timm.safetensors");
+    let imported = import(ours.architecture, &file).unwrap();
+    assert_eq!(imported.digest(), ours.digest());
+}
+
+#[test]
+fn input_that_is_no_whole_number_of_patches_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("never-read");
+    let [file, size] = [file.to_str().unwrap(), "100"];
+    let arch = "vit_small_patch14_dinov2";
+    let imported = katagami(
+        folder.path(),
+        &[
+            "base",
+            "import",
+            "--arch",
+            arch,
+            "--weights",
+            file,
+            "--size",
+            size,
+        ],
+    );
+    let embedded = worker(&[
+        "embed",
+        "--base",
+        file,
+        "--arch",
+        arch,
+        "--size",
+        size,
+        "picture.png",
+    ]);
+    for said in [imported.refused(2), embedded.refused(2)] {
+        assert!(said.contains("a multiple of 14, such as 112"), "{said}");
     }
 }
 
@@ -86,13 +210,18 @@ fn weights_of_the_formula(name: &str) -> Weights {
     let architecture = architecture(name).unwrap();
     let values = architecture.tensors.iter().enumerate().map(|(index, spec)| {
         let inputs: usize = spec.shape[1..].iter().product();
+        let widest = (3.0 / inputs as f64).sqrt() as f32;
         let value = |element: usize| {
             let mixed = (element as u64 * 2_654_435_761 + index as u64 * 40_503 + 12_345) & 0xffff_ffff;
             let mixed = ((mixed ^ (mixed >> 15)) * 2_246_822_519) & 0xffff_ffff;
             let spread = (mixed >> 8) as f32 / (1 << 23) as f32 - 1.0;
             match spec.role {
-                Role::NormWeight | Role::NormVariance => 1.0 + 0.1 * spread,
-                Role::Convolution { .. } => spread * (3.0 / inputs as f64).sqrt() as f32,
+                Role::NormWeight | Role::NormVariance | Role::LayerNormWeight | Role::LayerScale => {
+                    1.0 + 0.1 * spread
+                }
+                Role::Convolution { .. } | Role::PatchEmbedding | Role::Linear => {
+                    spread * (3.0 / inputs as f64).sqrt() as f32
+                }
                 _ => 0.1 * spread,
             }
         };

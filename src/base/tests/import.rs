@@ -3,8 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::base::architecture::{Plan, Role, TensorSpec};
+use crate::base::architecture::{Colours, Plan, Role, TensorSpec};
 use crate::base::write_safetensors;
+
+mod wrapped;
 
 fn tiny() -> &'static Architecture {
     let spec = |name: &str, shape: &[usize], role| TensorSpec {
@@ -24,7 +26,7 @@ fn tiny() -> &'static Architecture {
         },
         embedding_dim: 2,
         nominal_size: 8,
-        head_prefix: "fc.",
+        colours: Colours::ImageNet,
     }))
 }
 
@@ -41,16 +43,26 @@ fn text(out: &mut Vec<u8>, text: &str) {
     out.extend(text.as_bytes());
 }
 
+/// A tensor of a checkpoint: its name, shape, type of storage and the storage's key.
+type Entry<'a> = (&'a str, &'a [u8], &'a str, &'a str);
+
 /// A checkpoint's dictionary as PyTorch writes it, by hand.
-fn state_dict(entries: &[(&str, &[u8], &str, &str)]) -> Vec<u8> {
-    let mut out = b"\x80\x02ccollections\nOrderedDict\n)R(".to_vec();
+fn state_dict(entries: &[Entry]) -> Vec<u8> {
+    let mut out = b"\x80\x02".to_vec();
+    dictionary(&mut out, entries);
+    out.push(b'.');
+    out
+}
+
+fn dictionary(out: &mut Vec<u8>, entries: &[Entry]) {
+    out.extend(b"ccollections\nOrderedDict\n)R(");
     for (name, shape, storage, key) in entries {
-        text(&mut out, name);
+        text(out, name);
         out.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
-        text(&mut out, "storage");
+        text(out, "storage");
         out.extend(format!("ctorch\n{storage}\n").bytes());
-        text(&mut out, key);
-        text(&mut out, "cpu");
+        text(out, key);
+        text(out, "cpu");
         out.extend(b"K\x02tQK\x00(");
         out.extend(shape.iter().flat_map(|size| [b'K', *size]));
         out.extend(b"t(");
@@ -59,11 +71,10 @@ fn state_dict(entries: &[(&str, &[u8], &str, &str)]) -> Vec<u8> {
         }
         out.extend(b"t\x89ccollections\nOrderedDict\n)RtR");
     }
-    out.extend(b"u.");
-    out
+    out.push(b'u');
 }
 
-const ENTRIES: [(&str, &[u8], &str, &str); 4] = [
+const ENTRIES: [Entry; 4] = [
     ("conv.weight", &[2, 1, 1, 1], "FloatStorage", "0"),
     ("bn.running_mean", &[2], "FloatStorage", "1"),
     ("bn.num_batches_tracked", &[], "LongStorage", "2"),
@@ -85,9 +96,12 @@ fn storages() -> Vec<Vec<u8>> {
     ]
 }
 
+/// What stands before the description of the tensors in the older format.
+const LEGACY: &[u8] =
+    b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
+
 fn legacy() -> Vec<u8> {
-    let mut out =
-        b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.".to_vec();
+    let mut out = LEGACY.to_vec();
     out.extend(state_dict(&ENTRIES));
     out.extend(b"\x80\x02](");
     for (_, _, _, key) in ENTRIES {
@@ -103,11 +117,15 @@ fn legacy() -> Vec<u8> {
 }
 
 fn zipped() -> Vec<u8> {
+    zip_of(&state_dict(&ENTRIES))
+}
+
+fn zip_of(description: &[u8]) -> Vec<u8> {
     use std::io::Write;
     let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     archive.start_file("model/data.pkl", stored).unwrap();
-    archive.write_all(&state_dict(&ENTRIES)).unwrap();
+    archive.write_all(description).unwrap();
     for (key, storage) in storages().iter().enumerate() {
         archive.start_file(format!("model/data/{key}"), stored).unwrap();
         archive.write_all(storage).unwrap();

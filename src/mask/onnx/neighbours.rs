@@ -86,8 +86,10 @@ fn layers(architecture: &Architecture) -> Vec<usize> {
 /// Whether a tensor of that role is what `node` reads from that slot.
 fn belongs(node: &Node, slot: usize, role: Role) -> bool {
     match (slot, role) {
-        (1, Role::Convolution { .. }) => node.is(b"Conv"),
+        (1, Role::Convolution { .. } | Role::PatchEmbedding) => node.is(b"Conv"),
         (1, Role::Linear) => node.is(b"Gemm"),
+        // Exporters turn a matrix for the MatMul that follows.
+        (0, Role::Linear) => node.is(b"Transpose"),
         (2, Role::Bias) => node.is(b"Conv") || node.is(b"Gemm"),
         (1, Role::NormWeight) | (2, Role::NormBias) | (3, Role::NormMean) | (4, Role::NormVariance) => {
             node.is(b"BatchNormalization")
@@ -120,10 +122,15 @@ fn possible_layers(
 ) -> Vec<usize> {
     let mut possible: Option<Vec<usize>> = None;
     let norm = node.is(b"BatchNormalization");
-    if !norm && !node.is(b"Conv") && !node.is(b"Gemm") {
+    let slots = if norm {
+        1..=4
+    } else if node.is(b"Conv") || node.is(b"Gemm") {
+        1..=2
+    } else if node.is(b"Transpose") {
+        0..=0
+    } else {
         return Vec::new();
-    }
-    let slots = if norm { 1..=4 } else { 1..=2 };
+    };
     for (slot, name) in node.inputs.iter().enumerate() {
         let Some(initialiser) = graph.initialiser(name).filter(|_| slots.contains(&slot)) else {
             continue;

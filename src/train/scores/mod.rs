@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::TrainError;
 use super::final_scores::FinalScores;
 use super::learner::{At, Learner};
-use super::recipe::{Recipe, ScoreRule};
+use super::recipe::{Granularity, Recipe, ScoreRule};
 use super::session::Start;
 use crate::base::Weights;
 use crate::domain::Digest;
@@ -170,6 +170,9 @@ impl Scores {
                 let alpha = scale(ones, weights.len())?;
                 let mut through: Vec<f32> =
                     gradient.iter().zip(weights).map(|(g, w)| g * w / alpha).collect();
+                if rule.granularity == Granularity::Filter {
+                    sum_rows(&mut through, base.architecture.tensors[*index].rows());
+                }
                 if rule.normalise {
                     normalise(&mut through);
                 }
@@ -189,6 +192,14 @@ impl Scores {
     }
 }
 
+/// Gives every element of a row the sum of the row.
+fn sum_rows(values: &mut [f32], rows: usize) {
+    for row in values.chunks_exact_mut(values.len() / rows) {
+        let sum = row.iter().map(|value| f64::from(*value)).sum::<f64>() as f32;
+        row.fill(sum);
+    }
+}
+
 /// Divides a tensor's gradient by its root mean square. One without gradient (of a dropped block) stays.
 fn normalise(gradient: &mut [f32]) {
     let square = (gradient.iter())
@@ -205,7 +216,20 @@ impl Learner for Scores {
     fn begin(base: &Weights, recipe: &Recipe, tensors: &[usize], start: Start) -> Result<Self, TrainError> {
         let scores = match start {
             Start::KeepAll => Self::keeping_all(base, tensors),
-            Start::Parent { scores, .. } => Self::succeeding(scores, base, tensors)?,
+            Start::Parent { scores, .. } => {
+                let one_a_row = |(index, scores): (&usize, &Vec<f32>)| {
+                    let row = scores.len() / base.architecture.tensors[*index].rows();
+                    scores
+                        .chunks_exact(row)
+                        .all(|row| row.iter().all(|score| *score == row[0]))
+                };
+                if recipe.mask.granularity == Granularity::Filter && !scores.tensors.iter().all(one_a_row) {
+                    return Err(TrainError::Parent(
+                        "drops single weights where this recipe drops whole filters",
+                    ));
+                }
+                Self::succeeding(scores, base, tensors)?
+            }
         };
         Ok(scores.under(recipe.mask.rule))
     }

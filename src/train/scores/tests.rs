@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::{Role, architecture};
-use crate::train::recipe::{EvidenceRule, MaskRule, Order};
+use crate::train::recipe::{EvidenceRule, Granularity, MaskRule, Order};
 
 /// The rule of momentum at a rate of .1.
 fn rule(normalise: bool) -> MaskRule {
@@ -137,7 +137,7 @@ fn a_successor_begins_with_its_parents_mask() {
     let mut parent = Scores::keeping_all(&base, &[index]);
     let mut gradient = vec![0.0; base.values[index].len()];
     gradient[..3].fill(8.0);
-    step(
+    advance(
         &mut parent,
         &base,
         gradient,
@@ -229,4 +229,52 @@ fn a_flip_must_bring_more_than_its_bits_cost() {
         window(&mut scores, &base, sure, &weighing(gain / f64::from(cost), 10));
         assert_eq!(fallen(&scores), expected, "{gain}");
     }
+}
+
+#[test]
+fn a_filter_falls_as_a_whole_by_the_sum_of_its_weights() {
+    let (base, index) = base(&[2.0, -3.0]);
+    let mut scores = Scores::keeping_all(&base, &[index]);
+    let rows = base.architecture.tensors[index].rows();
+    let row = base.values[index].len() / rows;
+    let mut gradient = vec![0.0; base.values[index].len()];
+    // θ · ∂L/∂W of the first filter: 8, -3, 0, …: 5 in all.
+    gradient[..2].copy_from_slice(&[4.0, 1.0]);
+    let filters = MaskRule {
+        rate: 0.125,
+        granularity: Granularity::Filter,
+        ..rule(false)
+    };
+    advance(&mut scores, &base, gradient.clone(), &filters);
+    let after = &scores.tensors[&index].scores;
+    assert!(after[..row].iter().all(|score| *score == 1.0 - 0.125 * 5.0));
+    assert!(after[row..].iter().all(|score| *score == 1.0));
+    advance(&mut scores, &base, gradient, &filters);
+    let bits = &scores.mask().tensors[&index];
+    assert_eq!((scores.dropped(), bits.count_zeros()), (row, row));
+    assert!((0..row).all(|weight| !bits.get(weight)), "the first filter");
+}
+
+#[test]
+fn a_mask_of_single_weights_is_no_parent_of_one_of_filters() {
+    let (base, index) = base(&[1.0]);
+    let mut recipe = Recipe::factory();
+    recipe.mask.granularity = Granularity::Filter;
+    let begin = |first: f32| {
+        let mut scores = vec![1.0; base.values[index].len()];
+        scores[0] = first;
+        let parent = FinalScores {
+            base: base.digest(),
+            tensors: [(index, scores)].into(),
+        };
+        let norms = BTreeMap::new();
+        let start = Start::Parent {
+            scores: &parent,
+            norms: &norms,
+        };
+        <Scores as Learner>::begin(&base, &recipe, &[index], start).map(|_| ())
+    };
+    assert!(begin(1.0).is_ok());
+    let said = begin(-1.0).unwrap_err().to_string();
+    assert!(said.contains("whole filters"), "{said}");
 }

@@ -13,6 +13,7 @@ use clap::Args;
 
 use super::error::WorkerCommandError;
 use crate::base::{Architecture, Preprocessing, Weights, architecture, import};
+use crate::train::TrainError;
 use crate::train::device::DeviceChoice;
 
 pub(super) use embed::{EmbedArgs, embed};
@@ -25,7 +26,7 @@ struct ModelArgs {
     /// The base's weights (safetensors, .pth)
     #[arg(long, value_name = "FILE")]
     base: PathBuf,
-    /// The base's architecture: efficientnet_lite0, resnet18, resnet34 or resnet50
+    /// The base's architecture; `katagami base import --help` lists them
     #[arg(long, default_value = "efficientnet_lite0")]
     arch: String,
     /// Edge length of the network's input in pixels
@@ -43,6 +44,7 @@ impl ModelArgs {
     fn weights(&self) -> Result<Weights, WorkerCommandError> {
         let architecture: &'static Architecture = architecture(&self.arch)
             .ok_or_else(|| WorkerCommandError::UnknownArchitecture(self.arch.clone()))?;
+        architecture.check_size(self.size).map_err(TrainError::from)?;
         Ok(import(architecture, &self.base)?)
     }
 

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use prost::Message;
 
-use crate::base::{Architecture, Role, TensorSpec, Weights, architecture::Plan};
+use crate::base::architecture::{Colours, Plan};
+use crate::base::{Architecture, Role, TensorSpec, Weights};
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Model {
@@ -98,7 +99,7 @@ pub(super) fn tiny() -> &'static Architecture {
         plan: Plan::EfficientNetLite { stages: vec![] },
         embedding_dim: 4,
         nominal_size: 32,
-        head_prefix: "fc.",
+        colours: Colours::ImageNet,
     }))
 }
 

@@ -1,8 +1,8 @@
 //! The same content twice: decided by the graph, harmless, or refused.
 
-use super::encode::{base, export, masked, reading, tensor};
+use super::encode::{Graph, Model, base, export, masked, reading, tensor};
 use super::{OnnxError, patched, refused};
-use crate::base::Weights;
+use crate::base::{Architecture, Role, TensorSpec, Weights};
 
 /// The tiny base with the tensors `names` of its second layer as in its first.
 fn with_twins(parts: &[&str]) -> Weights {
@@ -132,6 +132,74 @@ fn a_tensor_that_stands_where_none_of_its_kind_does_is_refused() {
     assert!(matches!(
         refused(&base, &masked, &model),
         OnnxError::NoPlace { .. }
+    ));
+}
+
+/// Two linear layers of three inputs and two outputs, and their export: each
+/// matrix is turned, multiplied, and a bias added.
+fn linear_layers(second: [f32; 6]) -> (Weights, impl Fn(&Weights) -> Model) {
+    let spec = |name: &str, shape: &[usize], role| TensorSpec {
+        name: name.to_owned(),
+        shape: shape.to_owned(),
+        role,
+    };
+    let tensors = ["fc1", "fc2"].iter().flat_map(|layer| {
+        [
+            spec(&format!("{layer}.weight"), &[2, 3], Role::Linear),
+            spec(&format!("{layer}.bias"), &[2], Role::Bias),
+        ]
+    });
+    let base = Weights {
+        architecture: Box::leak(Box::new(Architecture {
+            tensors: tensors.collect(),
+            ..base().architecture.clone()
+        })),
+        values: vec![
+            vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+            vec![0.0; 2],
+            second.to_vec(),
+            vec![0.0; 2],
+        ],
+    };
+    let exported = |weights: &Weights| {
+        let specs = weights.architecture.tensors.iter().zip(&weights.values);
+        let node = ["fc1", "fc2"].iter().flat_map(|layer| {
+            let at = |part: &str| format!("{layer}{part}");
+            [
+                reading("Transpose", &[&at(".weight")], &at("_turned")),
+                reading("MatMul", &["x", &at("_turned")], &at("_product")),
+                reading("Add", &[&at("_product"), &at(".bias")], &at("_sum")),
+            ]
+        });
+        Model {
+            producer_name: "a test".to_owned(),
+            graph: Graph {
+                node: node.collect(),
+                initializer: specs
+                    .map(|(spec, values)| tensor(&spec.name, &spec.shape, values))
+                    .collect(),
+            },
+        }
+    };
+    (base, exported)
+}
+
+#[test]
+fn a_matrix_that_is_turned_for_a_product_is_masked() {
+    let (base, exported) = linear_layers([7.0, 8.0, 9.0, 10.0, 11.0, 12.0]);
+    let masked = masked(&base, &["fc1.weight", "fc2.weight"]);
+    let given = exported(&base).bytes();
+    assert_eq!(
+        patched(&base, &masked, &given).unwrap(),
+        exported(&masked).bytes()
+    );
+
+    // Nothing tells which of two equal matrices is turned here.
+    let (base, exported) = linear_layers([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let masked = self::masked(&base, &["fc2.weight"]);
+    assert!(matches!(
+        refused(&base, &masked, &exported(&base)),
+        OnnxError::Ambiguous { .. }
     ));
 }
 

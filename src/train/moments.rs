@@ -1,0 +1,261 @@
+//! Which moment of a training is kept: the best of several by signals without
+//! labels, on images held out of the training. The beginning is one of them, so
+//! "the base itself" is a possible answer.
+//!
+//! The loss cannot choose: its prototypes move along, and it falls while features
+//! collapse. A moment is out where a signal has lost (`domain::gate`'s rule); among
+//! the others the greatest sum of what instance retrieval and effective rank have
+//! gained is kept, if it is above nothing.
+
+use image::RgbImage;
+use rayon::prelude::*;
+use tch::Tensor;
+
+use super::backbone::{self, Mode, tensor};
+use super::embed::values;
+use super::recipe::SelectionRule;
+use super::session::Training;
+use super::{TrainError, augment};
+use crate::base::{Architecture, Preprocessing};
+use crate::domain::gate::{Evidence, GateSettings, Reason, judge};
+use crate::domain::report::LabelFree;
+use crate::evaluate::{self, Embeddings, Settings, Views};
+
+/// Fewest held-out images that a signal is read from.
+const FEWEST: usize = 20;
+/// Most that are held out: signals are steady long before, and each moment embeds all of them twice.
+const MOST: usize = 200;
+/// Images that pass through the network at once.
+const BATCH: usize = 64;
+/// The seed of the second views: neither the training's nor the gate's.
+const VIEW_SEED: u64 = 0x6b_65_65_70;
+/// Numbers of a moment in [`Selection::record`].
+const FIELDS: usize = 5;
+
+/// A moment of a training that might have been kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Moment {
+    /// Steps done, warm-up counted.
+    pub step: u32,
+    /// Weights dropped then.
+    pub dropped: u32,
+    /// What instance retrieval had gained on the beginning, as a share of images.
+    pub retrieval: f32,
+    /// Effective rank over that of the beginning.
+    pub rank: f32,
+    /// The sum of both gains; `None` where a signal had lost.
+    pub worth: Option<f32>,
+}
+
+/// The numbers of images that train and of those that are held out, in their order.
+/// All train where too few would be held out to tell.
+pub(super) fn split(rule: Option<&SelectionRule>, images: usize) -> (Vec<usize>, Vec<usize>) {
+    let all = || (0..images).collect();
+    let Some(rule) = rule else {
+        return (all(), Vec::new());
+    };
+    let nth = (1.0 / rule.held_out).round().max(2.0) as usize;
+    if images / nth < FEWEST {
+        return (all(), Vec::new());
+    }
+    // Images come in the order of their digests: every nth is a random choice.
+    let (mut held, mut training): (Vec<usize>, Vec<usize>) =
+        all().into_iter().partition(|image| image % nth == nth - 1);
+    if held.len() > MOST {
+        training.extend(held.split_off(MOST));
+        training.sort_unstable();
+    }
+    (training, held)
+}
+
+/// The held-out images as the network sees them, and what was found so far.
+pub(super) struct Selection {
+    every: u32,
+    /// `[images, 3, size, size]`, the plain ones and their second views.
+    inputs: [Vec<f32>; 2],
+    size: usize,
+    /// Embeddings of both by the network as the training began with it.
+    began: [Vec<f32>; 2],
+    /// All that the product depends on, as it was at the best moment.
+    pub(super) kept: Vec<f32>,
+    /// The moments so far, [`FIELDS`] numbers each; zeros for those to come.
+    pub(super) record: Vec<f32>,
+}
+
+impl Selection {
+    /// None where nothing is held out. `tensors` are the network's, `beginning` is what the
+    /// product depends on, both as the training begins with them.
+    pub(super) fn new(
+        training: &Training,
+        held: &[usize],
+        tensors: &[Tensor],
+        beginning: Vec<f32>,
+    ) -> Result<Option<Self>, TrainError> {
+        let Some(rule) = training.recipe.selection.as_ref().filter(|_| !held.is_empty()) else {
+            return Ok(None);
+        };
+        let Training {
+            images,
+            preprocessing,
+            recipe,
+            device,
+            base,
+            ..
+        } = *training;
+        let shown: Vec<&RgbImage> = held.iter().map(|image| &images[*image]).collect();
+        let plain: Vec<RgbImage> = (shown.par_iter())
+            .map(|image| preprocessing.resize(image, preprocessing.size))
+            .collect();
+        let viewed = augment::views(&shown, &recipe.augment, preprocessing, VIEW_SEED);
+        let inputs = [plain, viewed].map(|pictures| normalised(&pictures, preprocessing));
+        let learning = recipe.schedule.steps - recipe.schedule.warm_up;
+        let size = preprocessing.size as usize;
+        let embedded = |input| embed(base.architecture, tensors, input, size, device);
+        Ok(Some(Self {
+            every: rule.every,
+            began: [embedded(&inputs[0])?, embedded(&inputs[1])?],
+            inputs,
+            size,
+            kept: beginning,
+            record: vec![0.0; learning.div_ceil(rule.every) as usize * FIELDS],
+        }))
+    }
+
+    /// Whether the moment after `learned` steps of `all` is one to look at.
+    pub(super) fn is_due(&self, learned: u32, all: u32) -> bool {
+        learned > 0 && (learned.is_multiple_of(self.every) || learned == all)
+    }
+
+    /// Looks at a moment; whether it is the best so far.
+    pub(super) fn consider(
+        &mut self,
+        architecture: &'static Architecture,
+        tensors: &[Tensor],
+        device: tch::Device,
+        step: u32,
+        dropped: usize,
+    ) -> Result<bool, TrainError> {
+        let dim = architecture.embedding_dim;
+        let embedded = |input| embed(architecture, tensors, input, self.size, device);
+        let now = [embedded(&self.inputs[0])?, embedded(&self.inputs[1])?];
+        let signals =
+            signals(&self.began, &now, dim).map_err(|_| TrainError::Diverged { step, loss: f64::NAN })?;
+        let moment = weighed(&signals, step, dropped as u32);
+        let best = self
+            .moments()
+            .filter_map(|moment| moment.worth)
+            .fold(0.0, f32::max);
+        let free = self.moments().count();
+        let fields = [
+            step as f32,
+            dropped as f32,
+            moment.retrieval,
+            moment.rank,
+            moment.worth.unwrap_or(f32::NEG_INFINITY),
+        ];
+        self.record[free * FIELDS..][..FIELDS].copy_from_slice(&fields);
+        Ok(moment.worth.is_some_and(|worth| worth > best))
+    }
+
+    /// The moments so far.
+    pub(super) fn moments(&self) -> impl Iterator<Item = Moment> {
+        let of = |fields: &[f32]| Moment {
+            step: fields[0] as u32,
+            dropped: fields[1] as u32,
+            retrieval: fields[2],
+            rank: fields[3],
+            worth: Some(fields[4]).filter(|worth| worth.is_finite()),
+        };
+        let filled = self
+            .record
+            .chunks_exact(FIELDS)
+            .take_while(|fields| fields[0] > 0.0);
+        filled.map(of)
+    }
+}
+
+fn normalised(pictures: &[RgbImage], preprocessing: &Preprocessing) -> Vec<f32> {
+    (pictures.par_iter())
+        .flat_map_iter(|picture| preprocessing.normalise(picture))
+        .collect()
+}
+
+/// Embeddings `[images, dim]` of `input` `[images, 3, size, size]`.
+fn embed(
+    architecture: &'static Architecture,
+    tensors: &[Tensor],
+    input: &[f32],
+    size: usize,
+    device: tch::Device,
+) -> Result<Vec<f32>, TrainError> {
+    let image = 3 * size * size;
+    let mut embeddings = Vec::new();
+    for batch in input.chunks(BATCH * image) {
+        let input = tensor(batch, &[batch.len() / image, 3, size, size], device)?;
+        let embedded = tch::no_grad(|| backbone::embed(architecture, tensors, &input, Mode::default()))?;
+        embeddings.extend(values(&embedded)?);
+    }
+    Ok(embeddings)
+}
+
+fn signals(
+    began: &[Vec<f32>; 2],
+    now: &[Vec<f32>; 2],
+    dim: usize,
+) -> Result<LabelFree, evaluate::EvaluateError> {
+    evaluate::label_free(&views(began, dim)?, &views(now, dim)?, &Settings::default())
+}
+
+fn views(of: &[Vec<f32>; 2], dim: usize) -> Result<Views<'_>, evaluate::EvaluateError> {
+    Ok(Views {
+        first: Embeddings::new(&of[0], dim)?,
+        second: Embeddings::new(&of[1], dim)?,
+        patches: None,
+    })
+}
+
+/// What a moment is worth by its signals against the beginning's.
+fn weighed(signals: &LabelFree, step: u32, dropped: u32) -> Moment {
+    let verdict = judge(
+        &Evidence {
+            label_free: Some(signals.clone()),
+            ..Evidence::default()
+        },
+        &GateSettings::default(),
+    );
+    let lost = verdict
+        .reasons()
+        .iter()
+        .any(|reason| matches!(reason, Reason::SignalLost { .. } | Reason::UnusableEvidence));
+    let retrieval = signals.retrieval.difference.value as f32;
+    let rank = (signals.mask.effective_rank / signals.base.effective_rank.max(f64::MIN_POSITIVE)) as f32;
+    let worth = retrieval + rank - 1.0;
+    Moment {
+        step,
+        dropped,
+        retrieval,
+        rank,
+        worth: (!lost && worth.is_finite()).then_some(worth),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenth_is_held_out_unless_that_is_too_few_to_tell() {
+        let rule = SelectionRule {
+            held_out: 0.1,
+            every: 10,
+        };
+        let (training, held) = split(Some(&rule), 500);
+        assert_eq!((training.len(), held.len()), (450, 50));
+        assert!(held.iter().all(|image| !training.contains(image)));
+        assert_eq!(split(Some(&rule), 199).1.len(), 0);
+        assert_eq!(split(None, 500).0.len(), 500);
+        let (training, held) = split(Some(&rule), 10_000);
+        assert_eq!((training.len(), held.len()), (10_000 - MOST, MOST));
+        assert!(training.is_sorted());
+    }
+}

@@ -7,8 +7,11 @@ use crate::base::architecture::{Family, VisionTransformer};
 const CONV: &[u8] = &[2, 1, 1, 1];
 const NORM: &[u8] = &[2];
 
+/// Tensors of a network: name, shape and the key of their storage.
+type Tensors = Vec<(String, &'static [u8], &'static str)>;
+
 /// The two tensors of [`tiny`] under a prefix.
-fn network(prefix: &str) -> Vec<(String, &'static [u8], &'static str)> {
+fn network(prefix: &str) -> Tensors {
     vec![
         (format!("{prefix}conv.weight"), CONV, "0"),
         (format!("{prefix}bn.running_mean"), NORM, "1"),
@@ -16,7 +19,7 @@ fn network(prefix: &str) -> Vec<(String, &'static [u8], &'static str)> {
 }
 
 /// Tensors that hold nines: of another network, or of a head.
-fn nines(names: &[&str]) -> Vec<(String, &'static [u8], &'static str)> {
+fn nines(names: &[&str]) -> Tensors {
     let shape = |name: &str| if name.ends_with("conv.weight") { CONV } else { NORM };
     names
         .iter()
@@ -34,7 +37,7 @@ fn written(out: &mut Vec<u8>, tensors: &[(String, &[u8], &str)]) {
 
 /// A checkpoint that keeps `networks` beside what trainings keep: an epoch, an
 /// optimiser with its own tensors, the options of a command line.
-fn training(networks: &[(&str, Vec<(String, &[u8], &str)>)]) -> Vec<u8> {
+fn training(networks: &[(&str, Tensors)]) -> Vec<u8> {
     let mut out = b"\x80\x02}(".to_vec();
     text(&mut out, "epoch");
     out.extend(b"K\x07");
@@ -74,7 +77,7 @@ fn legacy_of(description: &[u8], has_optimiser: bool) -> Vec<u8> {
 
 #[test]
 fn checkpoints_of_trainings_give_their_encoder() {
-    let flat = |tensors: Vec<(String, &[u8], &str)>| {
+    let flat = |tensors: Tensors| {
         let mut out = b"\x80\x02".to_vec();
         written(&mut out, &tensors);
         out.push(b'.');

@@ -61,7 +61,7 @@ elpv() {
 }
 
 # Whether masks are worth pulling: by labels that no training saw. SETS (default
-# "elpv textures"; also elpv-poly, elpv-mono), DATA, SEEDS, RIVALS, CURVE=1, RECIPE=FILE.
+# "elpv textures"; also elpv-poly, elpv-mono), DATA, SEEDS, RIVALS, CURVE=true, RECIPE=FILE.
 # Five minutes a training on two idle cores; what was trained is kept.
 quality() {
     local set sets=() base
@@ -76,7 +76,7 @@ quality() {
         sets+=("$(basename "$DATA")=$(realpath "$DATA")")
     fi
     (cd "$here/.." && cargo bench --locked --no-default-features --bench quality -- \
-        "$(realpath "$bin")" "$base" "$cache/quality" "${sets[@]}")
+        --bin "$(realpath "$bin")" --base "$base" --cache "$cache/quality" "${sets[@]}")
 }
 
 # Our trainer beside the same training in plain PyTorch (5 GB, once): losses, speed,

@@ -3,12 +3,8 @@
 //! the mask, the same training of the weights themselves, of BatchNorm's statistics
 //! alone, and a random mask of equal density; then size against KPI.
 //!
-//! Arguments, as `scripts/bench.sh` gives them: the folder of the executables, the
-//! base's file, the cache, and sets as `NAME=FOLDER` (a folder of pictures for each
-//! class; `textures` alone is generated). Environment: `SEEDS` (default "0 1 2"),
-//! `RIVALS` (default "finetune norms", the first seed only), `CURVE=1` for the
-//! trade-off of size, `RECIPE` (a file in place of the default recipe).
-//! What was trained lies in the cache, so an interrupted run goes on where it was.
+//! `scripts/bench.sh` gives the arguments. What was trained lies in the cache, so an
+//! interrupted run goes on where it was.
 
 mod runs;
 mod table;
@@ -17,15 +13,43 @@ mod textures;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::Parser;
 use runs::{Outcome, Runs, Variant};
 
+/// What is measured.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The folder of the executables
+    #[arg(long)]
+    bin: PathBuf,
+    /// The base's file
+    #[arg(long)]
+    base: PathBuf,
+    /// Where trainings are kept
+    #[arg(long)]
+    cache: PathBuf,
+    /// Seeds of the masks; rivals are trained with the first
+    #[arg(long, env = "SEEDS", value_delimiter = ' ', default_value = "0 1 2")]
+    seeds: Vec<u64>,
+    /// What else is trained: finetune, norms
+    #[arg(long, env = "RIVALS", value_delimiter = ' ', default_value = "finetune norms", value_parser = Variant::named)]
+    rivals: Vec<Variant>,
+    /// Also five points of size against KPI
+    #[arg(long, env = "CURVE")]
+    curve: bool,
+    /// A file in place of the default recipe
+    #[arg(long, env = "RECIPE")]
+    recipe: Option<PathBuf>,
+    /// NAME=FOLDER, a folder of pictures for each class; or `textures`, which are generated
+    #[arg(required = true)]
+    sets: Vec<String>,
+    /// Cargo adds this
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
 fn main() -> ExitCode {
-    // Cargo adds `--bench` of its own.
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
-    match run(&arguments) {
+    match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -34,48 +58,36 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &[String]) -> Outcome<()> {
-    let [bin, base, cache, sets @ ..] = arguments else {
-        return Err("give BIN BASE CACHE SET…; use: make bench NAME=quality".into());
-    };
-    let words = |name: &str, default: &str| -> Vec<String> {
-        let text = std::env::var(name).unwrap_or_default();
-        let text = if text.trim().is_empty() {
-            default.to_owned()
-        } else {
-            text
-        };
-        text.split_whitespace().map(str::to_owned).collect()
-    };
-    let seeds: Vec<u64> = (words("SEEDS", "0 1 2").iter())
-        .map(|seed| {
-            seed.parse()
-                .map_err(|_| format!("the seed `{seed}` is no number"))
-        })
-        .collect::<Result<_, _>>()?;
-    let rivals = (words("RIVALS", "finetune norms").iter())
-        .map(|name| Variant::named(name))
-        .collect::<Outcome<Vec<_>>>()?;
-    let runs = Runs::new(PathBuf::from(bin), PathBuf::from(base), PathBuf::from(cache))?;
-    for set in sets {
+fn run(arguments: &Arguments) -> Outcome<()> {
+    let Arguments {
+        bin,
+        base,
+        cache,
+        seeds,
+        rivals,
+        ..
+    } = arguments;
+    let first = *seeds.first().ok_or("give at least one seed: SEEDS=\"0 1 2\"")?;
+    let runs = Runs::new(bin, base, cache, arguments.recipe.as_deref())?;
+    for set in &arguments.sets {
         let (name, folder) = match set.split_once('=') {
             Some((name, folder)) => (name, PathBuf::from(folder)),
-            None if set == "textures" => ("textures", textures::generated(&runs.cache)?),
+            None if set == "textures" => ("textures", textures::generated(cache)?),
             None => return Err(format!("`{set}` is no set; use NAME=FOLDER or textures").into()),
         };
-        let mut rows = Vec::new();
-        for seed in &seeds {
-            rows.push(runs.judged(&folder, &Variant::Mask, *seed)?);
+        let mut masks = Vec::new();
+        for seed in seeds {
+            masks.push(runs.judged(&folder, &Variant::Mask, *seed)?);
         }
         let mut others = Vec::new();
-        for rival in &rivals {
-            others.push((rival.clone(), runs.judged(&folder, rival, seeds[0])?));
+        for rival in rivals {
+            others.push((rival.clone(), runs.judged(&folder, rival, first)?));
         }
-        table::print(name, &seeds, &rows, &others);
-        if std::env::var("CURVE").is_ok_and(|curve| curve == "1") {
+        table::print(name, seeds, &masks, &others);
+        if arguments.curve {
             for variant in Variant::curve() {
-                let row = runs.judged(&folder, &variant, seeds[0])?;
-                table::point(name, &variant, &row);
+                let point = runs.judged(&folder, &variant, first)?;
+                table::point(name, &variant, &point);
             }
         }
     }

@@ -25,11 +25,13 @@ pub enum Variant {
 
 impl Variant {
     /// The rival called `name`.
-    pub fn named(name: &str) -> Outcome<Self> {
+    pub fn named(name: &str) -> Result<Self, String> {
         match name {
             "finetune" => Ok(Self::Finetune),
             "norms" => Ok(Self::Norms),
-            _ => Err(format!("there is no rival `{name}`; there are finetune and norms").into()),
+            _ => Err(format!(
+                "there is no rival `{name}`; there are finetune and norms"
+            )),
         }
     }
 
@@ -97,25 +99,22 @@ pub struct Judged {
 pub struct Runs {
     bin: PathBuf,
     base: PathBuf,
-    /// What was trained and generated.
-    pub cache: PathBuf,
+    cache: PathBuf,
     recipe: String,
 }
 
 impl Runs {
     /// Runs with the executables in `bin`, on the base in the file `base`.
-    pub fn new(bin: PathBuf, base: PathBuf, cache: PathBuf) -> Outcome<Self> {
-        fs::create_dir_all(&cache)?;
-        let recipe = match std::env::var("RECIPE") {
-            Ok(path) if !path.is_empty() => {
-                fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?
-            }
-            _ => include_str!("../../recipes/factory.toml").to_owned(),
+    pub fn new(bin: &Path, base: &Path, cache: &Path, recipe: Option<&Path>) -> Outcome<Self> {
+        fs::create_dir_all(cache)?;
+        let recipe = match recipe {
+            Some(path) => fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,
+            None => include_str!("../../recipes/factory.toml").to_owned(),
         };
         Ok(Self {
-            bin,
-            base,
-            cache,
+            bin: bin.to_owned(),
+            base: base.to_owned(),
+            cache: cache.to_owned(),
             recipe,
         })
     }
@@ -130,13 +129,13 @@ impl Runs {
         let what = format!("{} {} seed {seed}", set.display(), variant.name());
         let seed = seed.to_string();
         let product = folder.join("product");
-        let trained = self.kept(&folder.join("trained.json"), &what, || {
+        let trained = kept(&folder.join("trained.json"), &what, || {
             let mut command = self.worker("train");
             command.arg("--images").arg(set).arg("--recipe").arg(&recipe_file);
             command.args(["--seed", &seed, "--json", "--out"]).arg(&product);
             command
         })?;
-        let judged = self.kept(&folder.join("judged.json"), &what, || {
+        let judged = kept(&folder.join("judged.json"), &what, || {
             let mut command = self.worker("judge");
             command.arg("--labelled").arg(set).arg("--json");
             // Where nothing fell there is no product: the base is judged against itself.
@@ -158,30 +157,6 @@ impl Runs {
             .args([command, "--device", "cpu", "--base"])
             .arg(&self.base);
         worker
-    }
-
-    /// What `command` prints, or what it printed before.
-    fn kept(&self, path: &Path, what: &str, command: impl Fn() -> Command) -> Outcome<Value> {
-        if let Ok(text) = fs::read(path)
-            && let Ok(value) = serde_json::from_slice(&text)
-        {
-            return Ok(value);
-        }
-        let mut command = command();
-        eprintln!(
-            "{} {what}",
-            path.file_stem().unwrap_or_default().to_string_lossy()
-        );
-        let output = command.output()?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("{what}: {}", said.lines().last().unwrap_or("failed")).into());
-        }
-        let value = serde_json::from_slice(&output.stdout)?;
-        let part = path.with_extension("part");
-        fs::write(&part, &output.stdout)?;
-        fs::rename(part, path)?;
-        Ok(value)
     }
 
     /// The digest of all that decides a training: the trainer, its base, the pictures, recipe and seed.
@@ -215,4 +190,28 @@ impl Runs {
             .collect();
         Ok(hex.concat()[..24].to_owned())
     }
+}
+
+/// What `command` prints, or what it printed before.
+fn kept(path: &Path, what: &str, command: impl Fn() -> Command) -> Outcome<Value> {
+    if let Ok(text) = fs::read(path)
+        && let Ok(value) = serde_json::from_slice(&text)
+    {
+        return Ok(value);
+    }
+    let mut command = command();
+    eprintln!(
+        "{} {what}",
+        path.file_stem().unwrap_or_default().to_string_lossy()
+    );
+    let output = command.output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{what}: {}", said.lines().last().unwrap_or("failed")).into());
+    }
+    let value = serde_json::from_slice(&output.stdout)?;
+    let part = path.with_extension("part");
+    fs::write(&part, &output.stdout)?;
+    fs::rename(part, path)?;
+    Ok(value)
 }

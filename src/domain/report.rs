@@ -221,7 +221,7 @@ pub struct TrainingFigures {
     /// Bits that differ from the parent mask, if the job started from one.
     pub flips_against_parent: Option<u64>,
     /// BatchNorm statistics that are not as the training began with them.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub moved_statistics: u64,
     /// The moments that the best was chosen from, where the recipe looks for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -232,8 +232,8 @@ pub struct TrainingFigures {
     pub images_per_second: f64,
 }
 
-fn is_zero(number: &u64) -> bool {
-    *number == 0
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl TrainingFigures {

@@ -33,10 +33,10 @@ pub fn stability(embeddings: &Embeddings, seed: u64) -> Result<f64, EvaluateErro
     let (unit, dim) = (embeddings.unit(), embeddings.dim());
     let of_split = |split: u64| {
         let mut order: Vec<usize> = (0..images).collect();
-        Stream::new(seed, &[0x68_616c_76_6573, split]).shuffle(&mut order);
+        Stream::new(seed, &[0x6861_6c76_6573, split]).shuffle(&mut order);
         let (one, other) = order.split_at(images / 2);
         let sorted = |half: &[usize], number: u64| {
-            let mut stream = Stream::new(seed, &[0x6b_6d65_616e_73, split, number]);
+            let mut stream = Stream::new(seed, &[0x6b6d_6561_6e73, split, number]);
             let centres = centres(&unit, dim, half, &mut stream);
             unit.par_chunks_exact(dim)
                 .map(|row| nearest(row, &centres, dim).1)

@@ -106,10 +106,7 @@ fn slices(classes: &[Vec<usize>], metadata: &[Metadata]) -> Vec<Group> {
     let mut keys = BTreeMap::<&str, BTreeMap<&str, Vec<Vec<usize>>>>::new();
     for (class, images) in classes.iter().enumerate() {
         for image in images {
-            let pairs = metadata
-                .get(*image)
-                .into_iter()
-                .flat_map(|metadata| metadata.pairs());
+            let pairs = metadata.get(*image).into_iter().flat_map(Metadata::pairs);
             for (key, value) in pairs {
                 let of_value = keys.entry(key).or_default().entry(value);
                 of_value.or_insert_with(|| vec![Vec::new(); classes.len()])[class].push(*image);

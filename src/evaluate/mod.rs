@@ -341,7 +341,7 @@ mod tests {
         let (base, labels) = synthetic::gaussians(400, 12, 2, 0.4, 1);
         let (better, _) = synthetic::gaussians(400, 12, 2, 2.0, 1);
         let (ruined, _) = synthetic::gaussians(400, 12, 2, -1.0, 1);
-        let night = |image: usize| image / 2 % 8 == 0;
+        let night = |image: usize| (image / 2).is_multiple_of(8);
         let mask: Vec<f32> = (better.iter().zip(&ruined).enumerate())
             .map(|(at, (better, ruined))| if night(at / 12) { *ruined } else { *better })
             .collect();

@@ -39,7 +39,7 @@ pub enum WorkerCommand {
     /// Compute embeddings of pictures, by a base or by a masked model
     Embed(commands::EmbedArgs),
     /// Train a mask from a folder of unlabeled pictures, and judge it; or fine-tune, to compare
-    Train(commands::TrainArgs),
+    Train(Box<commands::TrainArgs>),
     /// Compare a mask with its base on labelled pictures, and say whether it may be released
     Judge(commands::JudgeArgs),
     /// Work for a server: lease jobs, train, publish; until it is told to end

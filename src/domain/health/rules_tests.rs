@@ -7,7 +7,7 @@ use crate::domain::image::PerceptualHash;
 fn usual(number: u64, light: f64) -> Seen {
     let noise = |salt: u64| {
         let mixed = (number * 31 + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> 40) as f64 / (1 << 24) as f64 - 0.5
+        (mixed >> 40) as f64 / f64::from(1 << 24) - 0.5
     };
     Seen {
         digest: Digest::of(&number.to_le_bytes()),
@@ -67,18 +67,18 @@ fn each_defect_is_found_as_what_it_is_and_nothing_else() {
         (FindingCode::Dark, |seen| quality(seen).brightest = 10),
         (FindingCode::Bright, |seen| quality(seen).luminance = 200.0),
         (FindingCode::Bright, |seen| {
-            (quality(seen).darkest, quality(seen).brightest) = (244, 255)
+            (quality(seen).darkest, quality(seen).brightest) = (244, 255);
         }),
         (FindingCode::Clipped, |seen| quality(seen).clipped = 0.4),
         (FindingCode::Blurred, |seen| quality(seen).sharpness = 0.004),
         (FindingCode::LowInformation, |seen| {
-            (quality(seen).darkest, quality(seen).brightest) = (100, 103)
+            (quality(seen).darkest, quality(seen).brightest) = (100, 103);
         }),
         (FindingCode::OddSize, |seen| {
-            (seen.width, seen.height) = (4_000, 3_000)
+            (seen.width, seen.height) = (4_000, 3_000);
         }),
         (FindingCode::OddSize, |seen| {
-            (seen.width, seen.height) = (480, 640)
+            (seen.width, seen.height) = (480, 640);
         }),
     ];
     for (code, spoil) in defects {

@@ -91,17 +91,14 @@ impl World {
     /// Makes the images those of a database from before pictures were measured.
     pub async fn forgets_looks(&self) {
         const SQL: &str = "UPDATE image SET look = NULL";
-        match self.database.url.strip_prefix("sqlite:") {
-            Some(path) => {
-                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-                let mut connection = options.connect().await.unwrap();
-                sqlx::query(SQL).execute(&mut connection).await.unwrap();
-            }
-            None => {
-                let options: sqlx::postgres::PgConnectOptions = self.database.url.parse().unwrap();
-                let mut connection = options.connect().await.unwrap();
-                sqlx::query(SQL).execute(&mut connection).await.unwrap();
-            }
+        if let Some(path) = self.database.url.strip_prefix("sqlite:") {
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+            let mut connection = options.connect().await.unwrap();
+            sqlx::query(SQL).execute(&mut connection).await.unwrap();
+        } else {
+            let options: sqlx::postgres::PgConnectOptions = self.database.url.parse().unwrap();
+            let mut connection = options.connect().await.unwrap();
+            sqlx::query(SQL).execute(&mut connection).await.unwrap();
         }
     }
 

@@ -130,6 +130,17 @@ def speed(worker, base, recipe, arch, images, steps, work):
     figure("memory_vs_pytorch", peak / best[1], "ratio")
 
 
+def time_to_mask(worker, base, recipe, arch, images, work):
+    """A whole training of the recipe on 1,000 images, decoding and gate included."""
+    folder = work / "thousand"
+    folder.mkdir()
+    for number, path in enumerate(swav.paths_of(images)[:1000]):
+        (folder / f"{number}{path.suffix}").symlink_to(path.resolve())
+    command = [worker, "train", "--base", base, "--arch", arch, "--images", folder, "--recipe", recipe]
+    result, seconds, _ = measured(command + ["--device", "cpu", "--json", "--out", work / "mask"])
+    figure("time_to_mask", seconds / 60, f"minutes for {result['images']} images and {result['steps']} steps, gate included")
+
+
 def knn(worker, base, recipe, arch, images, steps, work, seeds):
     """k-NN of what each side's own training leaves, over seeds."""
     found = {"ours": [], "pytorch": []}
@@ -158,6 +169,7 @@ def main(worker, base, recipes, images, seeds):
         resnet50(work / "resnet50.safetensors")
         parity(worker, work / "resnet50.safetensors", paper, "resnet50", images, 5, work)
         speed(worker, base, factory, "efficientnet_lite0", images, 40, work)
+        time_to_mask(worker, base, factory, "efficientnet_lite0", images, work)
         knn(worker, base, factory, "efficientnet_lite0", images, 100, work, int(seeds))
 
 

@@ -252,6 +252,28 @@ fn the_best_moment_by_images_held_out_is_kept_whether_interrupted_or_not() {
 }
 
 #[test]
+fn half_precision_follows_the_same_training_roughly() {
+    let exact = in_one_go(&Bench::new(QUICK).training());
+    let bench = Bench::new(&format!("precision = \"bfloat16\"{QUICK}"));
+    let rough = in_one_go(&bench.training());
+    assert_ne!(rough.losses, exact.losses, "it is another arithmetic");
+    for (rough, exact) in rough.losses.iter().zip(&exact.losses) {
+        assert!((rough - exact).abs() < 0.1 * exact, "{rough} {exact}");
+    }
+    assert!(rough.learned.mask.dropped() > 0);
+    same(&in_one_go(&bench.training()), &rough);
+    // A transformer on another grid than its own, with every kind of layer.
+    let mut transformer = Bench::new(&format!("precision = \"bfloat16\"{QUICK}"));
+    transformer.base = generated("vit_small_patch14_dinov2");
+    assert!(
+        in_one_go(&transformer.training())
+            .losses
+            .iter()
+            .all(|loss| loss.is_finite())
+    );
+}
+
+#[test]
 fn flips_by_evidence_survive_an_interruption_between_two_decisions() {
     let evidence = "rule = \"evidence\", evidence = { window = 3, confidence = 1.5, price = 0.001, most = 9, order = \"benefit\" }";
     let rule = QUICK.replace("skip-first = 8", &format!("skip-first = 8, {evidence}"));

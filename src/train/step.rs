@@ -309,6 +309,7 @@ impl<'a, L: Learner> Session<'a, L> {
             };
             let mode = Mode {
                 drop: Some(drop),
+                precision: self.recipe.precision,
                 moving_norms: match norms {
                     Norms::Frozen => false,
                     Norms::Moving => true,

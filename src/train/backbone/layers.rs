@@ -40,7 +40,8 @@ impl<'a> Layers<'a> {
         let kernel = self.next();
         let [weight, bias, mean, variance] = [self.next(), self.next(), self.next(), self.next()];
         if self.moving_norms {
-            let output = input.f_conv2d(kernel, None::<&Tensor>, stride, padding, 1, groups)?;
+            let kernel = kernel.f_to_kind(input.kind())?;
+            let output = input.f_conv2d(&kernel, None::<&Tensor>, stride, padding, 1, groups)?;
             return Ok(output.f_batch_norm(
                 Some(weight),
                 Some(bias),
@@ -55,6 +56,7 @@ impl<'a> Layers<'a> {
         let factor = weight.f_div(&variance.f_add_scalar(epsilon)?.f_sqrt()?)?;
         let summand = bias.f_sub(&mean.f_mul(&factor)?)?;
         let kernel = kernel.f_mul(&factor.f_view([-1_i64, 1, 1, 1])?)?;
+        let [kernel, summand] = [kernel.f_to_kind(input.kind())?, summand.f_to_kind(input.kind())?];
         Ok(input.f_conv2d(&kernel, Some(&summand), stride, padding, 1, groups)?)
     }
 
@@ -139,5 +141,6 @@ pub(super) fn drop_connect(
     let batch = x.size()[0] as usize;
     let mut shape = vec![1; x.dim()];
     shape[0] = batch;
-    Ok(x.f_mul(&tensor(&drop.factors(rate, draw, batch), &shape, x.device())?)?)
+    let factors = tensor(&drop.factors(rate, draw, batch), &shape, x.device())?;
+    Ok(x.f_mul(&factors.f_to_kind(x.kind())?)?)
 }

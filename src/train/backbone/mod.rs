@@ -4,7 +4,7 @@ mod convolutional;
 mod layers;
 mod transformer;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use convolutional::{Style, inverted_residual, resnet};
 use layers::Layers;
@@ -12,6 +12,7 @@ use transformer::vision_transformer;
 
 use super::TrainError;
 use super::random::{Purpose, Stream};
+use super::recipe::Precision;
 use crate::base::architecture::Plan;
 use crate::base::{Architecture, Weights};
 
@@ -52,6 +53,8 @@ pub struct Mode {
     /// BatchNorm uses the batch's statistics, and moves the running ones, which
     /// are among the network's tensors, in place.
     pub moving_norms: bool,
+    /// What the network computes in; its tensors and what comes out are float32 always.
+    pub precision: Precision,
 }
 
 /// All tensors of a network on `device`, in canonical order.
@@ -106,14 +109,28 @@ fn run(
     for edge in &input.size()[2..] {
         architecture.check_size(*edge as u32)?;
     }
+    let kind = match mode.precision {
+        Precision::Float32 => Kind::Float,
+        Precision::Bfloat16 => Kind::BFloat16,
+    };
+    let input = input.f_to_kind(kind)?;
+    // A convolution's kernel is folded in float32 and rounded then; a transformer's tensors are all rounded first.
+    let rounded = match &architecture.plan {
+        Plan::VisionTransformer(_) if kind != Kind::Float => {
+            let rounded = tensors.iter().map(|tensor| tensor.f_to_kind(kind));
+            Some(rounded.collect::<Result<Vec<_>, _>>()?)
+        }
+        _ => None,
+    };
     let mut layers = Layers {
-        tensors: tensors.iter(),
+        tensors: rounded.as_deref().unwrap_or(tensors).iter(),
         moving_norms: mode.moving_norms,
         nominal: architecture.nominal_size as usize,
     };
     let (layers, drop) = (&mut layers, mode.drop);
     if let Plan::VisionTransformer(plan) = &architecture.plan {
-        return Ok((vision_transformer(layers, plan, input, drop)?, None));
+        let embedding = vision_transformer(layers, plan, &input, drop)?;
+        return Ok((embedding.f_to_kind(Kind::Float)?, None));
     }
     // Channels last: what libtorch's convolutions on a CPU would otherwise rearrange it to, one by one.
     let input = &input
@@ -131,6 +148,7 @@ fn run(
         Plan::ResNet { bottleneck, depths } => resnet(layers, *bottleneck, depths, input)?,
         Plan::VisionTransformer(_) => unreachable!("transformers were run above"),
     };
+    let features = features.f_to_kind(Kind::Float)?;
     let pooled = features.f_mean_dim(&[2_i64, 3][..], false, None)?;
     Ok((pooled, Some(features)))
 }

@@ -81,11 +81,14 @@ fn resampled(positions: &Tensor, grid: i64, to: [i64; 2], prefix: i64) -> Result
     }
     let width = positions.size()[2];
     let own = positions.f_narrow(1, 0, prefix)?;
+    // No library resamples in less than float32.
     let map = (positions.f_narrow(1, prefix, grid * grid)?)
+        .f_to_kind(Kind::Float)?
         .f_reshape([1, grid, grid, width])?
         .f_permute([0, 3, 1, 2])?;
     let map = map.f_internal_upsample_bicubic2d_aa(to, false, None::<f64>, None::<f64>)?;
     let rest = map.f_permute([0, 2, 3, 1])?.f_reshape([1, -1, width])?;
+    let rest = rest.f_to_kind(positions.kind())?;
     Ok(Tensor::f_cat(&[own, rest], 1)?)
 }
 

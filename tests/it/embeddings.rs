@@ -219,9 +219,7 @@ fn weights_of_the_formula(name: &str) -> Weights {
                 Role::NormWeight | Role::NormVariance | Role::LayerNormWeight | Role::LayerScale => {
                     1.0 + 0.1 * spread
                 }
-                Role::Convolution { .. } | Role::PatchEmbedding | Role::Linear => {
-                    spread * (3.0 / inputs as f64).sqrt() as f32
-                }
+                Role::Convolution { .. } | Role::PatchEmbedding | Role::Linear => spread * widest,
                 _ => 0.1 * spread,
             }
         };

@@ -12,7 +12,7 @@ pub const fn may_help(whole: u64) -> bool {
 
 /// Whether a delta of `delta` bytes is: it saves a quarter or more of `whole` bytes.
 pub const fn is_worthwhile(delta: u64, whole: u64) -> bool {
-    may_help(whole) && delta.saturating_mul(4) <= whole.saturating_mul(3)
+    may_help(whole) && delta <= whole - whole.div_ceil(4)
 }
 
 #[cfg(test)]

@@ -32,6 +32,9 @@ const VIEW_SEED: u64 = 0x6b_65_65_70;
 /// Numbers of a moment in [`Selection::record`].
 const FIELDS: usize = 5;
 
+/// What stands for the worth of a moment at which a signal had lost: a checkpoint holds finite numbers only.
+const LOST: f32 = f32::MIN;
+
 /// A moment of a training that might have been kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Moment {
@@ -151,7 +154,7 @@ impl Selection {
             dropped as f32,
             moment.retrieval,
             moment.rank,
-            moment.worth.unwrap_or(f32::NEG_INFINITY),
+            moment.worth.unwrap_or(LOST),
         ];
         self.record[free * FIELDS..][..FIELDS].copy_from_slice(&fields);
         Ok(moment.worth.is_some_and(|worth| worth > best))
@@ -164,7 +167,7 @@ impl Selection {
             dropped: fields[1] as u32,
             retrieval: fields[2],
             rank: fields[3],
-            worth: Some(fields[4]).filter(|worth| worth.is_finite()),
+            worth: Some(fields[4]).filter(|worth| *worth > LOST),
         };
         let filled = self
             .record

@@ -257,7 +257,8 @@ fn half_precision_follows_the_same_training_roughly() {
     let bench = Bench::new(&format!("precision = \"bfloat16\"{QUICK}"));
     let rough = in_one_go(&bench.training());
     assert_ne!(rough.losses, exact.losses, "it is another arithmetic");
-    for (rough, exact) in rough.losses.iter().zip(&exact.losses) {
+    // Later ones are those of other masks.
+    for (rough, exact) in rough.losses.iter().zip(&exact.losses).take(2) {
         assert!((rough - exact).abs() < 0.1 * exact, "{rough} {exact}");
     }
     assert!(rough.learned.mask.dropped() > 0);

@@ -44,7 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("folders", &[]),
     ("client", &["domain", "wire"]),
     ("edge", &["domain", "base", "mask", "wire", "client"]),
-    ("train", &["domain", "base", "mask"]),
+    ("train", &["domain", "base", "mask", "evaluate"]),
     (
         "worker",
         &[

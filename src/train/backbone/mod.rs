@@ -110,13 +110,13 @@ fn run(
         architecture.check_size(*edge as u32)?;
     }
     let kind = match mode.precision {
-        Precision::Float32 => Kind::Float,
+        Precision::Float32 => input.kind(),
         Precision::Bfloat16 => Kind::BFloat16,
     };
-    let input = input.f_to_kind(kind)?;
+    let rounded_input = input.f_to_kind(kind)?;
     // A convolution's kernel is folded in float32 and rounded then; a transformer's tensors are all rounded first.
     let rounded = match &architecture.plan {
-        Plan::VisionTransformer(_) if kind != Kind::Float => {
+        Plan::VisionTransformer(_) if mode.precision != Precision::Float32 => {
             let rounded = tensors.iter().map(|tensor| tensor.f_to_kind(kind));
             Some(rounded.collect::<Result<Vec<_>, _>>()?)
         }
@@ -129,26 +129,26 @@ fn run(
     };
     let (layers, drop) = (&mut layers, mode.drop);
     if let Plan::VisionTransformer(plan) = &architecture.plan {
-        let embedding = vision_transformer(layers, plan, &input, drop)?;
-        return Ok((embedding.f_to_kind(Kind::Float)?, None));
+        let embedding = vision_transformer(layers, plan, &rounded_input, drop)?;
+        return Ok((embedding.f_to_kind(input.kind())?, None));
     }
     // Channels last: what libtorch's convolutions on a CPU would otherwise rearrange it to, one by one.
-    let input = &input
+    let channels_last = &rounded_input
         .f_permute([0_i64, 2, 3, 1])?
         .f_contiguous()?
         .f_permute([0_i64, 3, 1, 2])?;
     let blocks = |stages: &[Vec<_>]| stages.iter().flatten().copied().collect::<Vec<_>>();
     let features = match &architecture.plan {
         Plan::EfficientNetLite { stages } => {
-            inverted_residual(layers, &blocks(stages), Style::TensorFlow, input, drop)?
+            inverted_residual(layers, &blocks(stages), Style::TensorFlow, channels_last, drop)?
         }
         Plan::MobileNetV2 { stages } => {
-            inverted_residual(layers, &blocks(stages), Style::Torchvision, input, drop)?
+            inverted_residual(layers, &blocks(stages), Style::Torchvision, channels_last, drop)?
         }
-        Plan::ResNet { bottleneck, depths } => resnet(layers, *bottleneck, depths, input)?,
+        Plan::ResNet { bottleneck, depths } => resnet(layers, *bottleneck, depths, channels_last)?,
         Plan::VisionTransformer(_) => unreachable!("transformers were run above"),
     };
-    let features = features.f_to_kind(Kind::Float)?;
+    let features = features.f_to_kind(input.kind())?;
     let pooled = features.f_mean_dim(&[2_i64, 3][..], false, None)?;
     Ok((pooled, Some(features)))
 }

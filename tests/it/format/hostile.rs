@@ -25,7 +25,7 @@ static SMALL: LazyLock<Weights> = LazyLock::new(|| {
         name.starts_with("_conv_stem")
             || name.starts_with("_bn0")
             || name.starts_with("_blocks.0.")
-            || (name.starts_with("_blocks.1.") && name.contains("conv"))
+            || (name.starts_with("_blocks.1.") && (name.contains("conv") || name.contains("_bn1")))
     };
     let mut architecture = whole.architecture.clone();
     let mut values = whole.values.clone();

@@ -28,6 +28,8 @@ mod kill;
 #[cfg(feature = "server")]
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[cfg(feature = "worker")]
+mod robustness;
 #[cfg(feature = "server")]
 #[path = "../support/server.rs"]
 mod server;

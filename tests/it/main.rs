@@ -37,6 +37,8 @@ mod server;
 #[path = "../support/s3.rs"]
 mod store;
 mod support;
+#[cfg(all(feature = "edge", feature = "server", feature = "worker"))]
+mod tls;
 #[cfg(feature = "worker")]
 mod worker;
 #[cfg(feature = "server")]

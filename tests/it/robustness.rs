@@ -62,8 +62,9 @@ fn texture(number: usize, edge: u32, scratched: bool) -> GrayImage {
 }
 
 fn encoded(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+    let picture: DynamicImage = picture.into();
     let mut bytes = Cursor::new(Vec::new());
-    picture.into().write_to(&mut bytes, format).unwrap();
+    picture.write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
 }
 

@@ -29,10 +29,10 @@ impl Drop for Process {
 
 /// `katagami serve` with a certificate from an authority, and a worker of its own.
 struct Factory {
+    _server: Process,
     folder: tempfile::TempDir,
     url: String,
     admin: String,
-    _server: Process,
 }
 
 impl Factory {

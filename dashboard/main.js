@@ -10,7 +10,7 @@ import { follow } from './events.js';
 import { link, match, route } from './router.js';
 import { problemNotice, loadingNotice } from './parts.js';
 import { showPicturesWith } from './picture.js';
-import { isForPeople } from './permission.js';
+import { isForPeople, may } from './permission.js';
 import { loginPage } from './views/login.js';
 import { sitesPage } from './views/sites.js';
 import { overviewPage } from './views/site.js';
@@ -19,6 +19,10 @@ import { jobsPage, jobPage } from './views/job.js';
 import { masksPage, maskPage } from './views/mask.js';
 import { channelsPage } from './views/channels.js';
 import { devicesPage } from './views/devices.js';
+import { settingsPage } from './views/settings.js';
+import { workersPage } from './views/workers.js';
+import { tokensPage } from './views/tokens.js';
+import { auditPage } from './views/audit.js';
 
 const TOKEN = 'katagami-token';
 /** Events come by the dozen while jobs run; a page is loaded again at most this often. */
@@ -89,8 +93,15 @@ const routes = [
   route('sites/:site/masks/:version', (params) => maskPage(context(), params)),
   route('sites/:site/channels', (params, query) => channelsPage(context(), params, query)),
   route('sites/:site/devices', (params) => devicesPage(context(), params)),
+  route('sites/:site/settings', (params) => settingsPage(context(), params)),
+  route('workers', () => workersPage(context())),
+  route('tokens', () => tokensPage(context())),
+  route('audit', (params, query) => auditPage(context(), params, query)),
   route('jobs/:id', (params) => jobPage(context(), params)),
 ];
+
+/** Pages of the whole platform: [action, address, title]. */
+const PLATFORM = [['operate', 'workers', 'Workers'], ['tokens', 'tokens', 'Tokens'], ['audit', 'audit', 'Audit']];
 
 /**
  * What a page gets.
@@ -172,6 +183,12 @@ function failedNotice() {
   return [h('h1', null, page.title), h('p', null, h('a', { href: link() }, 'To the sites'))];
 }
 
+function platformLinks(me) {
+  const links = PLATFORM.filter(([action]) => may(me, action));
+  return links.length > 0 && h('nav', { class: 'platform', 'aria-label': 'The whole platform' }, links.map(([, where, title]) =>
+    h('a', { href: link(where), 'aria-current': location.hash.split('?')[0] === link(where) ? 'page' : null }, title)));
+}
+
 function drawTop() {
   if (!session) {
     render(top, h('span', { class: 'brand' }, 'Katagami'));
@@ -181,6 +198,7 @@ function drawTop() {
   render(top, [
     h('a', { class: 'brand', href: link() }, 'Katagami'),
     h('span', { class: live ? 'live is-live' : 'live', title: live ? 'This page follows what happens on the server' : 'The connection is interrupted; the page comes back by itself' }, live ? 'Live' : 'Reconnecting …'),
+    platformLinks(me),
     h('span', { class: 'me' }, h('span', { class: 'me-name' }, me.name), h('span', { class: 'tag' }, me.site ? `${me.role} · ${me.site}` : me.role)),
     h('button', { type: 'button', class: 'quiet', onclick: () => logOut() }, 'Log out'),
   ]);

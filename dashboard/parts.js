@@ -43,7 +43,7 @@ export function facts(entries) {
   return h('dl', { class: 'facts' }, entries.filter(Boolean).map(([name, value]) => h('div', null, h('dt', null, name), h('dd', null, value))));
 }
 
-const TABS = [['', 'Overview'], ['images', 'Images'], ['jobs', 'Jobs'], ['masks', 'Masks'], ['channels', 'Channels'], ['devices', 'Devices']];
+const TABS = [['', 'Overview'], ['images', 'Images'], ['jobs', 'Jobs'], ['masks', 'Masks'], ['channels', 'Channels'], ['devices', 'Devices'], ['settings', 'Settings']];
 
 /** A site's head: where we are, its name, its tabs. */
 export function siteHead(site, tab, me) {
@@ -62,6 +62,17 @@ export function siteHead(site, tab, me) {
 export const maskLink = (site, version) => (version === null || version === undefined
   ? h('span', null, 'the plain base')
   : h('a', { href: link('sites', site, 'masks', version) }, maskName(version)));
+
+/** A secret that is shown this once, until `close`; `rest` says what to do with it. */
+export function shownOnce(props, lead, secret, rest, close) {
+  return h('section', { class: 'notice is-good', role: 'status', ...props },
+    h('p', null, h('strong', null, lead), 'This is its token. It is shown this once; the server does not know it either.'),
+    h('p', null, h('code', { class: 'token' }, secret)),
+    rest,
+    h('div', { class: 'buttons' },
+      navigator.clipboard && h('button', { type: 'button', onclick: (event) => { const button = event.currentTarget; navigator.clipboard.writeText(secret).then(() => { button.textContent = 'Copied'; }); } }, 'Copy the token'),
+      h('button', { type: 'button', onclick: close }, 'I have it')));
+}
 
 /** A labelled input; `hint` says what is expected. */
 export function field(label, input, hint) {

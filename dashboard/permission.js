@@ -1,13 +1,13 @@
 // Which buttons a role is shown. Only a courtesy: the server decides (`src/domain/permission.rs`),
 // and refuses whatever a page should not have offered.
 
-/** @typedef {'train'|'release'|'force-release'|'devices'|'submit'|'operate'} Action */
+/** @typedef {'train'|'release'|'force-release'|'devices'|'submit'|'operate'|'manage-sites'|'tokens'|'audit'} Action */
 
 /** @type {Record<string, Action[]>} */
 const MAY = {
-  admin: ['train', 'release', 'force-release', 'devices', 'submit', 'operate'],
-  operator: ['train', 'release', 'devices', 'submit', 'operate'],
-  auditor: ['operate'],
+  admin: ['train', 'release', 'force-release', 'devices', 'submit', 'operate', 'manage-sites', 'tokens', 'audit'],
+  operator: ['train', 'release', 'devices', 'submit', 'operate', 'manage-sites'],
+  auditor: ['operate', 'audit'],
   site: ['train', 'release', 'devices', 'submit'],
 };
 

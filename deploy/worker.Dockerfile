@@ -10,7 +10,7 @@ WORKDIR /source
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
-    export TORCH LIBTORCH="$(TORCH=$TORCH KATAGAMI_CACHE=/libtorch scripts/libtorch.sh)" \
+    LIBTORCH="$(TORCH=$TORCH KATAGAMI_CACHE=/libtorch scripts/libtorch.sh)" && export LIBTORCH \
     && cargo build --profile dist --locked --no-default-features --features worker --bin katagami-worker \
     && cp target/dist/katagami-worker /katagami-worker
 

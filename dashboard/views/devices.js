@@ -2,7 +2,7 @@
 
 import { h } from '../dom.js';
 import { ago, maskName } from '../format.js';
-import { action, emptyNotice, field, maskLink, siteHead, table, time } from '../parts.js';
+import { action, emptyNotice, field, maskLink, shownOnce, siteHead, table, time } from '../parts.js';
 import { may } from '../permission.js';
 
 /** A device that was not heard of for this long is called silent: agents ask every few minutes. */
@@ -45,14 +45,10 @@ export function devicesPage(context, { site: name }) {
 }
 
 function tokenOnce({ device, token }, close) {
-  return h('section', { key: `token ${device.id}`, class: 'notice is-good', 'data-enrolled': device.name, role: 'status' },
-    h('p', null, h('strong', null, `${device.name} is enrolled. `), 'This is its token. It is shown this once; the server does not know it either.'),
-    h('p', null, h('code', { class: 'token' }, token)),
+  return shownOnce({ key: `token ${device.id}`, 'data-enrolled': device.name }, `${device.name} is enrolled. `, token, [
     h('p', null, 'On the device:'),
     h('pre', null, h('code', null, `katagami edge pull --server ${location.origin} --token ${token} --dir /var/lib/katagami`)),
-    h('div', { class: 'buttons' },
-      navigator.clipboard && h('button', { type: 'button', onclick: (event) => { const button = event.currentTarget; navigator.clipboard.writeText(token).then(() => { button.textContent = 'Copied'; }); } }, 'Copy the token'),
-      h('button', { type: 'button', onclick: close }, 'I have it')));
+  ], close);
 }
 
 /**

@@ -110,8 +110,9 @@ impl Worker {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        if let Some(certificate) = &app.config.server.tls_cert {
-            command.args([Path::new("--ca"), certificate]);
+        let config = &app.config;
+        if let Some(trusted) = config.workers.ca.as_ref().or(config.server.tls_cert.as_ref()) {
+            command.args([Path::new("--ca"), trusted]);
         }
         let mut child = command.spawn()?;
         let number = self.number;

@@ -121,7 +121,7 @@ impl ClientError {
     /// What `reqwest` says of a request to `url` that got no (whole) answer.
     pub(super) fn broken(url: &str, error: &reqwest::Error) -> Self {
         let (url, reason) = (url.to_owned(), chain(error));
-        if reason.contains("certificate") || reason.contains("UnknownIssuer") {
+        if is_distrust(&reason) {
             Self::Untrusted { url, reason }
         } else {
             Self::Unreachable { url, reason }
@@ -183,6 +183,11 @@ impl Problem for ClientError {
             Self::Io { .. } => "file_unusable",
         }
     }
+}
+
+/// Whether a connection failed for its certificate; `reason` is the innermost cause.
+pub fn is_distrust(reason: &str) -> bool {
+    reason.contains("certificate") || reason.contains("UnknownIssuer")
 }
 
 /// The innermost cause of `error`, which is the one that a person can act on.

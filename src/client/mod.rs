@@ -38,7 +38,7 @@ use reqwest::{Certificate, ClientBuilder, Url};
 
 pub use channels::{AnnouncedMask, Announcement, ChannelMask, ChannelState};
 pub use download::Download;
-pub use error::ClientError;
+pub use error::{ClientError, is_distrust};
 pub use events::EventStream;
 pub use images::{Reception, SingleImage};
 pub use upload::Upload;

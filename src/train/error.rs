@@ -20,7 +20,9 @@ pub enum TrainError {
         reason: &'static str,
     },
     /// Too few pictures to train on.
-    #[error("{given} pictures are too few to train on; a batch of this recipe needs {needed}")]
+    #[error(
+        "{given} pictures are too few to train on; a batch of this recipe needs {needed}: give more, or a recipe with a smaller batch"
+    )]
     TooFewImages {
         /// How many there are.
         given: usize,

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::evidence::{self, Judged};
 use super::pictures::{LabelledPicture, Picture, decode_all};
 use crate::base::{Preprocessing, Weights};
-use crate::domain::gate::GateSettings;
+use crate::domain::gate::{GateSettings, Reason, Verdict};
 use crate::domain::job::{Order, Phase, Progress};
 use crate::domain::report::{
     ImageCounts, Kpi, LayerDensity, LossPoint, MomentFigures, Report, ReportError, TrainingFigures,
@@ -438,11 +438,12 @@ fn reported(input: &AttemptInput, judged: Judged, training: TrainingFigures, ima
         random_mask,
         label_free,
         unusable_validation,
+        too_few_of_a_class,
         health,
     } = judged;
     // A validation set that says nothing is no licence to ask the weaker signals: then nothing is known.
     let signals = Some(label_free.clone()).filter(|_| !unusable_validation);
-    let report = Report::judged(
+    let mut report = Report::judged(
         input.kpi.clone(),
         validation,
         signals,
@@ -450,6 +451,15 @@ fn reported(input: &AttemptInput, judged: Judged, training: TrainingFigures, ima
         images,
         input.gate,
     );
+    // There are labels, so `no evidence` would not tell anybody what to do.
+    if let Some(images) = too_few_of_a_class {
+        report.gate.verdict = Verdict::Held {
+            reasons: vec![Reason::TooFewOfAClass {
+                images,
+                enough: input.gate.least_per_class,
+            }],
+        };
+    }
     Report {
         test,
         random_mask,

@@ -38,6 +38,8 @@ pub(super) struct Judged {
     pub(super) label_free: LabelFree,
     /// There is a validation split, but it says nothing.
     pub(super) unusable_validation: bool,
+    /// Because its smallest class has only so many images.
+    pub(super) too_few_of_a_class: Option<usize>,
     /// What the base's embeddings say of the images and labels themselves.
     pub(super) health: EmbeddingHealth,
 }
@@ -138,6 +140,7 @@ pub(super) fn judged(
     ];
     let health = health(&Embeddings::new(&of_base.plain, dim)?, digests, &sets)?;
     let label_free = evaluate::label_free(&views(&of_base, dim)?, &views(&of_mask, dim)?, &settings)?;
+    let mut too_few_of_a_class = None;
     let mut compare = |split: Split, set: &Labelled, base: &[f32], other: &[f32]| {
         if set.labels.is_empty() {
             return Ok(None);
@@ -159,6 +162,9 @@ pub(super) fn judged(
                 reporter
                     .events
                     .note(&format!("the {} split says nothing: {error}", split.word()));
+                if let (Split::Validation, EvaluateError::TooFew { found, .. }) = (split, error) {
+                    too_few_of_a_class = Some(found);
+                }
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -177,6 +183,7 @@ pub(super) fn judged(
     };
     Ok(Some(Judged {
         unusable_validation: of_validation.is_none() && !validation.labels.is_empty(),
+        too_few_of_a_class,
         validation: of_validation,
         test: of_test,
         random_mask,

@@ -13,7 +13,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, is_distrust};
 use crate::domain::job::Order;
 use crate::domain::{AttemptId, Digest, ErrorKind, MaskVersion, Problem, SiteName};
 use crate::wire::grpc::v1 as proto;
@@ -37,6 +37,11 @@ pub enum ProtocolError {
     /// The server cannot be reached or is not able to answer now.
     #[error("the server was not reached ({0}); check that it runs, its address and the network")]
     Unreachable(String),
+    /// The server's certificate is not trusted.
+    #[error(
+        "the server is not trusted ({0}); give the certificate of its authority with --ca, and check this machine's clock"
+    )]
+    Untrusted(String),
     /// The server refused, and said why.
     #[error("{detail}")]
     Refused {
@@ -90,7 +95,12 @@ impl From<Status> for ProtocolError {
         let kind = match (status.code(), code) {
             // Without our code it is the transport that speaks, or a proxy in between.
             (Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded, None) => {
-                return Self::Unreachable(innermost(&status));
+                let reason = innermost(&status);
+                return if is_distrust(&reason) {
+                    Self::Untrusted(reason)
+                } else {
+                    Self::Unreachable(reason)
+                };
             }
             (Code::Unavailable, _) => ErrorKind::Unavailable,
             (Code::Unauthenticated, _) => ErrorKind::Unauthenticated,
@@ -134,7 +144,7 @@ impl Problem for ProtocolError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::LeaseLost => ErrorKind::Conflict,
-            Self::Unreachable(_) | Self::Answer(_) => ErrorKind::Unavailable,
+            Self::Unreachable(_) | Self::Untrusted(_) | Self::Answer(_) => ErrorKind::Unavailable,
             Self::Refused { kind, .. } => *kind,
             Self::Setup(_) | Self::Authority { .. } => ErrorKind::Invalid,
             Self::Bytes(error) => error.kind(),
@@ -145,6 +155,7 @@ impl Problem for ProtocolError {
         match self {
             Self::LeaseLost => "lease_lost",
             Self::Unreachable(_) => "server_unreachable",
+            Self::Untrusted(_) => "server_untrusted",
             Self::Refused { .. } => "refused",
             Self::Answer(_) => "answer_unexpected",
             Self::Setup(_) => "client_setup",

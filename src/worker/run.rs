@@ -37,7 +37,7 @@ pub struct RunArgs {
     #[arg(long)]
     token_stdin: bool,
     /// Certificates to trust besides the system's (PEM)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "KATAGAMI_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
     /// What to compute on: auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]

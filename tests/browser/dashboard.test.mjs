@@ -219,18 +219,90 @@ describe('the dashboard', { concurrency: 1, timeout: 600_000 }, () => {
     assert.ok(!(await engineer.content()).includes(token), 'a token is shown once');
   });
 
+  test('a site says what its masks are judged by', async () => {
+    await engineer.goto(`/#/sites/${SITE}/settings`);
+    const form = engineer.getByRole('form', { name: 'Settings' });
+    await form.getByRole('combobox', { name: /^Judged by/ }).selectOption('recall-at-false-alarm');
+    await form.getByRole('textbox', { name: /^Class/ }).fill('functional');
+    await form.getByRole('spinbutton', { name: /^False alarms/ }).fill('0.1');
+    await form.getByText('What the gate asks for').click();
+    await form.getByRole('spinbutton', { name: /^Margin/ }).fill('0.02');
+    await button(form, 'Save').click();
+    await form.getByText('Saved.').waitFor();
+    const { body: site } = await server.api('GET', `sites/${SITE}`);
+    assert.deepEqual(site.kpi, { name: 'recall-at-false-alarm', normal: 'functional', rate: 0.1 });
+    assert.deepEqual([site.gate.margin, site.gate['least-per-class'], site.title], [0.02, 10, TITLE]);
+    await form.getByRole('combobox', { name: /^Judged by/ }).selectOption('cost');
+    await form.getByRole('textbox', { name: /^Costs/ }).fill('{"functional": ');
+    await button(form, 'Save').click();
+    await form.getByText('The costs are no JSON').waitFor();
+    await form.getByRole('combobox', { name: /^Judged by/ }).selectOption('probe');
+    await button(form, 'Save').click();
+    await form.getByText('Saved.').waitFor();
+    assert.equal((await server.api('GET', `sites/${SITE}`)).body.kpi, 'probe');
+  });
+
+  test('the workers are listed with what they compute on', async () => {
+    await engineer.getByRole('link', { name: 'Workers' }).click();
+    await heading(engineer, 'Workers');
+    const [worker] = (await server.api('GET', 'workers')).body.items;
+    const row = engineer.getByRole('row').filter({ hasText: worker.name });
+    await row.getByText('waits').waitFor();
+    assert.ok((await row.innerText()).includes(worker.device));
+  });
+
+  test('a token is made, shown once, and revoked for good', async () => {
+    await engineer.getByRole('link', { name: 'Tokens' }).click();
+    await heading(engineer, 'Tokens');
+    await engineer.getByText('Make a token').click();
+    const form = engineer.getByRole('form', { name: 'Make a token' });
+    await form.getByRole('textbox', { name: /^Name/ }).fill('Aiko, line A');
+    await form.getByRole('combobox', { name: /^Role/ }).selectOption('site');
+    await form.getByRole('combobox', { name: /^Site/ }).selectOption('kyoto');
+    await button(form, 'Make it').click();
+    const token = await engineer.locator('[data-issued] .token').innerText();
+    const { body: aiko } = await server.api('GET', 'whoami', undefined, { token });
+    assert.deepEqual([aiko.name, aiko.role, aiko.site], ['Aiko, line A', 'site', 'kyoto']);
+    await button(engineer, 'I have it').click();
+    assert.ok(!(await engineer.content()).includes(token), 'a token is shown once');
+    const row = engineer.getByRole('row').filter({ hasText: 'Aiko, line A' });
+    await button(row, /^Revoke/).click();
+    await button(row, 'Keep it').click();
+    await button(row, /^Revoke/).click();
+    await button(row, 'Revoke it for good').click();
+    await row.getByText('revoked', { exact: true }).waitFor();
+    assert.equal(await row.getByRole('button').count(), 0);
+    assert.equal((await server.api('GET', 'whoami', undefined, { token })).status, 401);
+  });
+
+  test('the audit trail is read page by page, and of one site', async () => {
+    for (let n = 1; n <= 55; n += 1) await server.api('PATCH', 'sites/kyoto', { title: `Kyōto ${n}` });
+    await engineer.getByRole('link', { name: 'Audit' }).click();
+    await heading(engineer, 'Audit');
+    await engineer.getByRole('combobox', { name: /^Site/ }).selectOption('kyoto');
+    const rows = engineer.locator('main tbody tr');
+    await until(async () => await rows.count() === 50 && /Kyōto 55/.test(await rows.first().textContent()), 'the newest changes of kyoto');
+    await engineer.getByRole('link', { name: 'Older' }).click();
+    await until(async () => /Kyōto 5"/.test(await rows.first().textContent()), 'those before them');
+    const told = await rows.allTextContents();
+    assert.ok(told.every((text) => text.includes('kyoto')) && told.some((text) => text.includes('site created')), told.join('\n'));
+    await engineer.getByRole('link', { name: 'The newest' }).click();
+    await until(async () => await rows.count() === 50, 'the first page again');
+  });
+
   test('an auditor sees everything and is offered no change', async () => {
     const auditor = await visitor();
     await logIn(auditor, await server.tokenOf('auditor'));
     await heading(auditor, 'Sites');
-    const changes = /Release|Back to|Start|Cancel|Enrol|Delete|Add a channel|Add …/;
-    for (const where of [`sites/${SITE}`, `sites/${SITE}/images`, `sites/${SITE}/jobs`, `sites/${SITE}/masks/1`, `sites/${SITE}/channels`, `sites/${SITE}/devices`, `jobs/${job}`]) {
+    const changes = /Release|Back to|Start|Cancel|Enrol|Delete|Add a channel|Add …|Save|Make|Revoke/;
+    for (const where of [`sites/${SITE}`, `sites/${SITE}/images`, `sites/${SITE}/jobs`, `sites/${SITE}/masks/1`, `sites/${SITE}/channels`, `sites/${SITE}/devices`, `sites/${SITE}/settings`, `jobs/${job}`, 'workers', 'audit']) {
       await auditor.goto(`/#/${where}`);
       await auditor.locator('[data-state="ready"] h1').waitFor();
       await until(() => auditor.title().then((title) => !title.startsWith('Sites')), 'the next page is open');
       const offered = await auditor.locator('main button, main summary, main a.button').allInnerTexts();
       assert.deepEqual(offered.filter((text) => changes.test(text)), [], where);
     }
+    assert.equal(await auditor.getByRole('link', { name: 'Tokens' }).count(), 0);
     await auditor.context().close();
   });
 

@@ -28,6 +28,8 @@ mod kill;
 #[cfg(feature = "server")]
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[cfg(feature = "worker")]
+mod robustness;
 #[cfg(feature = "server")]
 #[path = "../support/server.rs"]
 mod server;
@@ -35,6 +37,8 @@ mod server;
 #[path = "../support/s3.rs"]
 mod store;
 mod support;
+#[cfg(all(feature = "edge", feature = "server", feature = "worker"))]
+mod tls;
 #[cfg(feature = "worker")]
 mod worker;
 #[cfg(feature = "server")]

@@ -4,7 +4,7 @@
 mod demo;
 mod images;
 mod jobs;
-mod server;
+pub mod server;
 mod sites;
 
 use server::Server;

@@ -5,6 +5,7 @@ mod agent;
 mod cuts;
 mod deltas;
 mod factory;
+pub mod proxy;
 mod pull;
 mod server;
 mod whole;

@@ -42,8 +42,8 @@ struct Arguments {
     #[arg(long, env = "KINDS", value_delimiter = ' ', default_value = "good shuffled foreign fast random", value_parser = Kind::named)]
     kinds: Vec<Kind>,
     /// At most so many trainings this time; the figures are of those that are done. 0 reads the cache
-    #[arg(long, env = "RUNS", default_value_t = usize::MAX)]
-    runs: usize,
+    #[arg(long, env = "RUNS")]
+    runs: Option<usize>,
     /// NAME=FOLDER, a folder of pictures for each class; or `textures`, which are generated
     #[arg(required = true, num_args = 2..)]
     sets: Vec<String>,
@@ -73,7 +73,7 @@ fn run(arguments: &Arguments) -> Outcome<()> {
     }
     let study = Study::new(&arguments.bin, &arguments.base, &arguments.cache, sites)?;
     let planned = study.plan(arguments.rounds, &arguments.kinds);
-    let mut left = arguments.runs;
+    let mut left = arguments.runs.unwrap_or(usize::MAX);
     let (mut judged, mut failed) = (Vec::new(), 0);
     for run in &planned {
         if !study.is_done(run)? {

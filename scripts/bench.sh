@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs benchmarks by name. NAME="codec health quality train" (codec and health if none
+# Runs benchmarks by name. NAME="codec gate health quality train" (codec and health if none
 # is named), SEED=n: what is trained and drawn. Each result is a line
 # `figure: NAME = NUMBER UNIT`, those of
 # others in the same run.
@@ -60,18 +60,38 @@ elpv() {
     echo "$folder"
 }
 
-# Whether masks are worth pulling: by labels that no training saw. SETS (default
-# "elpv textures"; also elpv-poly, elpv-mono), DATA, SEEDS, RIVALS, CURVE=true, RECIPE=FILE.
-# Five minutes a training on two idle cores; what was trained is kept.
-quality() {
-    local set sets=() base
-    imported_base
-    for set in ${SETS-elpv textures}; do
+# Sets `sets` to the arguments for the sets named: elpv, elpv-poly, elpv-mono, textures.
+named_sets() {
+    local set
+    sets=()
+    for set in "$@"; do
         case $set in
             elpv*) sets+=("$set=$(elpv "$set")") ;;
             *) sets+=("$set") ;;
         esac
     done
+}
+
+# Whom the gate lets through: 60 trainings that should not pass and 30 that should, half a
+# minute each on an idle core; what was trained is kept. ROUNDS, KINDS, RUNS=n (at most so
+# many trainings this time; 0: only the figures), SETS (default "elpv-poly elpv-mono textures").
+gate() {
+    local sets base
+    imported_base
+    # shellcheck disable=SC2086
+    named_sets ${SETS-elpv-poly elpv-mono textures}
+    (cd "$here/.." && cargo bench --locked --no-default-features --bench gate -- \
+        --bin "$(realpath "$bin")" --base "$base" --cache "$cache/gate" "${sets[@]}")
+}
+
+# Whether masks are worth pulling: by labels that no training saw. SETS (default
+# "elpv textures"; also elpv-poly, elpv-mono), DATA, SEEDS, RIVALS, CURVE=true, RECIPE=FILE.
+# Five minutes a training on two idle cores; what was trained is kept.
+quality() {
+    local sets base
+    imported_base
+    # shellcheck disable=SC2086
+    named_sets ${SETS-elpv textures}
     if [ -n "${DATA:-}" ]; then
         sets+=("$(basename "$DATA")=$(realpath "$DATA")")
     fi
@@ -91,7 +111,7 @@ train() {
 
 for name in ${NAME:-codec health}; do
     case $name in
-        codec | health | quality | train) "$name" ;;
-        *) die "there is no benchmark \`$name\`; there are: codec, health, quality, train" ;;
+        codec | gate | health | quality | train) "$name" ;;
+        *) die "there is no benchmark \`$name\`; there are: codec, gate, health, quality, train" ;;
     esac
 done

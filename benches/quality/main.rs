@@ -8,13 +8,15 @@
 
 mod runs;
 mod table;
-mod textures;
+#[path = "../trainings/mod.rs"]
+mod trainings;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use runs::{Outcome, Runs, Variant};
+use runs::{Runs, Variant};
+use trainings::{Outcome, textures};
 
 /// What is measured.
 #[derive(Debug, Parser)]

@@ -1,14 +1,11 @@
-//! Trainings and their judgements by the real executables, kept by all that decides them.
+//! Trainings and their judgements.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
-/// What went well, or a sentence.
-pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+use crate::trainings::{Outcome, Worker, kept, set};
 
 /// What is trained.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,11 +50,6 @@ impl Variant {
     /// The recipe that it makes of the default one.
     fn recipe(&self, default: &str) -> Outcome<String> {
         let mut recipe: toml::Table = default.parse()?;
-        let mut set = |section: &str, field: &str, value: toml::Value| {
-            if let Some(toml::Value::Table(section)) = recipe.get_mut(section) {
-                section.insert(field.to_owned(), value);
-            }
-        };
         match self {
             Self::Mask => {}
             Self::Finetune => {
@@ -66,8 +58,8 @@ impl Variant {
                 recipe.insert("finetune".to_owned(), rule.into());
             }
             Self::Norms => {
-                set("mask", "rate", 0.0.into());
-                set("mask", "norms", "moving".into());
+                set(&mut recipe, "mask", "rate", 0.0)?;
+                set(&mut recipe, "mask", "norms", "moving")?;
             }
             Self::Longer(factor) => {
                 let of = |recipe: &toml::Table, name: &str| recipe["schedule"][name].as_integer();
@@ -76,10 +68,7 @@ impl Variant {
                     return Err("the recipe has no schedule".into());
                 };
                 let learning = ((steps - warm_up) as f64 * factor).round() as i64;
-                let schedule = recipe.get_mut("schedule").and_then(toml::Value::as_table_mut);
-                schedule
-                    .expect("it was just read")
-                    .insert("steps".to_owned(), (warm_up + learning).into());
+                set(&mut recipe, "schedule", "steps", warm_up + learning)?;
             }
         }
         Ok(toml::to_string(&recipe)?)
@@ -97,8 +86,7 @@ pub struct Judged {
 
 /// Where trainings are run and kept.
 pub struct Runs {
-    bin: PathBuf,
-    base: PathBuf,
+    worker: Worker,
     cache: PathBuf,
     recipe: String,
 }
@@ -112,8 +100,7 @@ impl Runs {
             None => include_str!("../../recipes/factory.toml").to_owned(),
         };
         Ok(Self {
-            bin: bin.to_owned(),
-            base: base.to_owned(),
+            worker: Worker::new(bin, base),
             cache: cache.to_owned(),
             recipe,
         })
@@ -122,7 +109,9 @@ impl Runs {
     /// Trains `variant` on all images of `set` and judges it by their labels, unless that was done before.
     pub fn judged(&self, set: &Path, variant: &Variant, seed: u64) -> Outcome<Judged> {
         let recipe = variant.recipe(&self.recipe)?;
-        let folder = self.cache.join(self.key(&recipe, set, seed)?);
+        let folder = self
+            .cache
+            .join(self.worker.key("quality 1", &recipe, &[set], seed)?);
         fs::create_dir_all(&folder)?;
         let recipe_file = folder.join("recipe.toml");
         fs::write(&recipe_file, &recipe)?;
@@ -130,17 +119,18 @@ impl Runs {
         let seed = seed.to_string();
         let product = folder.join("product");
         let trained = kept(&folder.join("trained.json"), &what, || {
-            let mut command = self.worker("train");
+            let mut command = self.worker.command("train");
             command.arg("--images").arg(set).arg("--recipe").arg(&recipe_file);
             command.args(["--seed", &seed, "--json", "--out"]).arg(&product);
             command
         })?;
         let judged = kept(&folder.join("judged.json"), &what, || {
-            let mut command = self.worker("judge");
+            let mut command = self.worker.command("judge");
             command.arg("--labelled").arg(set).arg("--json");
             // Where nothing fell there is no product: the base is judged against itself.
-            let product = if product.exists() { &product } else { &self.base };
-            let option = if *variant == Variant::Finetune || *product == self.base {
+            let base = &self.worker.base;
+            let product = if product.exists() { &product } else { base };
+            let option = if *variant == Variant::Finetune || product == base {
                 "--weights"
             } else {
                 "--mask"
@@ -150,68 +140,4 @@ impl Runs {
         })?;
         Ok(Judged { trained, judged })
     }
-
-    fn worker(&self, command: &str) -> Command {
-        let mut worker = Command::new(self.bin.join("katagami-worker"));
-        worker
-            .args([command, "--device", "cpu", "--base"])
-            .arg(&self.base);
-        worker
-    }
-
-    /// The digest of all that decides a training: the trainer, its base, the pictures, recipe and seed.
-    fn key(&self, recipe: &str, set: &Path, seed: u64) -> Outcome<String> {
-        let mut digest = Sha256::new();
-        digest.update(format!(
-            "quality 1 {} {seed}\n{recipe}",
-            env!("CARGO_PKG_VERSION")
-        ));
-        digest.update(self.base.to_string_lossy().as_bytes());
-        let mut classes: Vec<PathBuf> = fs::read_dir(set)
-            .map_err(|error| format!("{}: {error}", set.display()))?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<_, _>>()?;
-        classes.sort();
-        for class in classes.iter().filter(|class| class.is_dir()) {
-            let mut files: Vec<_> = fs::read_dir(class)?
-                .map(|entry| entry.map(|entry| entry.file_name()))
-                .collect::<Result<_, _>>()?;
-            files.sort();
-            digest.update(class.file_name().unwrap_or_default().as_encoded_bytes());
-            for file in files {
-                digest.update(file.as_encoded_bytes());
-                digest.update(fs::metadata(class.join(&file))?.len().to_le_bytes());
-            }
-        }
-        let hex: Vec<String> = digest
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        Ok(hex.concat()[..24].to_owned())
-    }
-}
-
-/// What `command` prints, or what it printed before.
-fn kept(path: &Path, what: &str, command: impl Fn() -> Command) -> Outcome<Value> {
-    if let Ok(text) = fs::read(path)
-        && let Ok(value) = serde_json::from_slice(&text)
-    {
-        return Ok(value);
-    }
-    let mut command = command();
-    eprintln!(
-        "{} {what}",
-        path.file_stem().unwrap_or_default().to_string_lossy()
-    );
-    let output = command.output()?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{what}: {}", said.lines().last().unwrap_or("failed")).into());
-    }
-    let value = serde_json::from_slice(&output.stdout)?;
-    let part = path.with_extension("part");
-    fs::write(&part, &output.stdout)?;
-    fs::rename(part, path)?;
-    Ok(value)
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use image::RgbImage;
 use rayon::prelude::*;
 
+use super::control::random_mask;
 use super::evidence::{self, Judged};
 use super::pictures::{LabelledPicture, Picture, decode_all};
 use crate::base::{Preprocessing, Weights};
@@ -64,6 +65,9 @@ pub struct AttemptInput {
     pub snapshot: Option<Digest>,
     /// The job; none for a training without a server.
     pub job: Option<JobId>,
+    /// Judge, in place of the trained mask, a random one that drops as many weights of
+    /// each tensor: what the gate ought not to pass. The scores stay the training's.
+    pub control: bool,
     /// Where to go on.
     pub resume: Resume,
     /// How often a checkpoint is handed over.
@@ -218,6 +222,9 @@ pub fn perform(
     }
     // Judged as devices will have it: with statistics that an artefact can hold.
     mask.settle(&input.base);
+    if input.control {
+        mask = random_mask(&mask, input.seed);
+    }
     let Some(judged) = evidence::judged(input, &mask, &images.pictures, &images.digests, device, events)?
     else {
         return Ok(AttemptOutcome::Stopped);

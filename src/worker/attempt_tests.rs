@@ -39,6 +39,7 @@ fn input() -> AttemptInput {
         version: MaskVersion(7),
         snapshot: Some(Digest::of(b"snapshot")),
         job: Some(JobId::generate()),
+        control: false,
         resume: Resume::Anew,
         checkpoint_every: Duration::ZERO,
     }
@@ -122,6 +123,20 @@ fn a_mask_says_what_it_comes_from_and_is_judged_without_labels() {
     assert_eq!(diary.phases, [Phase::Fetch, Phase::Train, Phase::Judge]);
     let left_out = diary.notes.iter().filter(|note| note.starts_with("left out"));
     assert_eq!(left_out.count(), 1, "{:?}", diary.notes);
+}
+
+#[test]
+fn a_control_drops_as_many_weights_of_each_tensor_and_is_judged_itself() {
+    let mut input = input();
+    let (trained, of_trained, _) = artefact(carried_out(&input, &mut Diary::default()));
+    input.control = true;
+    let (control, of_control, _) = artefact(carried_out(&input, &mut Diary::default()));
+    assert_eq!(of_control.training.density, of_trained.training.density);
+    assert_eq!(control.dropped_by_tensor(), trained.dropped_by_tensor());
+    let base = generated_base();
+    let (control, trained) = (control.mask(&base).unwrap(), trained.mask(&base).unwrap());
+    assert_ne!(control.tensors, trained.tensors);
+    assert_ne!(of_control.label_free, of_trained.label_free);
 }
 
 #[test]

@@ -96,6 +96,7 @@ pub(super) fn input(
         version: assignment.mask_version,
         snapshot: Some(assignment.snapshot),
         job: Some(assignment.attempt.job),
+        control: false,
         resume: Resume::Newest(
             checkpoints
                 .map(|stored| read(fetched, &stored.digest))

@@ -86,6 +86,9 @@ pub struct TrainArgs {
     /// Write no mask, but to this file (safetensors) all that each step saw and computed
     #[arg(long, value_name = "FILE", hide = true, conflicts_with_all = ["start", "resume", "checkpoint"])]
     trace: Option<PathBuf>,
+    /// Judge and write a random mask of equal density in place of the trained one
+    #[arg(long, hide = true, conflicts_with = "scores")]
+    control: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -140,6 +143,7 @@ fn train_weights(args: &TrainArgs, input: &AttemptInput) -> Result<(), WorkerCom
         (args.labelled.is_some(), "--labelled"),
         (args.report.is_some(), "--report"),
         (args.scores.is_some(), "--scores"),
+        (args.control, "--control"),
     ] {
         if given {
             return Err(WorkerCommandError::OnlyForMasks(option));
@@ -258,6 +262,7 @@ fn input(args: &TrainArgs) -> Result<AttemptInput, WorkerCommandError> {
         version: MaskVersion(1),
         snapshot: None,
         job: None,
+        control: args.control,
         resume: match &args.resume {
             Some(path) => Resume::From(fs::read(path).map_err(at(path))?),
             None => Resume::Anew,

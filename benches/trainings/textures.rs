@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use image::{GrayImage, Luma};
 
-use crate::runs::Outcome;
+use super::Outcome;
 
 /// Edge length in pixels.
 const EDGE: u32 = 128;
@@ -15,7 +15,7 @@ const EACH: u64 = 150;
 const CLASSES: [&str; 4] = ["flawless", "scratch", "spots", "stain"];
 
 /// Numbers from 0 to 1, the same for the same place (SplitMix64's finaliser).
-fn noise(seed: u64, x: i64, y: i64) -> f64 {
+pub fn noise(seed: u64, x: i64, y: i64) -> f64 {
     let mut bits = seed ^ (x as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (y as u64).rotate_left(32);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -36,6 +36,8 @@ mod server;
 mod store;
 mod support;
 #[cfg(feature = "worker")]
+mod view;
+#[cfg(feature = "worker")]
 mod worker;
 #[cfg(feature = "server")]
 mod worker_protocol;

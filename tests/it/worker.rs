@@ -20,7 +20,7 @@ pub fn worker(arguments: &[&str]) -> Answer {
 }
 
 /// Small grey pictures of stripes, each at its own angle, as PGM files.
-fn pictures(folder: &Path, count: usize) -> PathBuf {
+pub fn pictures(folder: &Path, count: usize) -> PathBuf {
     let pictures = folder.join("pictures");
     std::fs::create_dir_all(&pictures).unwrap();
     for n in 0..count {
@@ -33,7 +33,7 @@ fn pictures(folder: &Path, count: usize) -> PathBuf {
 }
 
 /// A recipe that is done in a second and, with its coarse rate, surely drops weights.
-const QUICK: &str = "
+pub const QUICK: &str = "
 schedule = { steps = 4, warm-up = 1, prototypes-frozen = 1, batch = 4 }
 mask = { rate = 0.2, momentum = 0.9, normalise = true, skip-first = 8 }
 head = { rate = 0.15, momentum = 0.9, hidden = 16, output = 8, prototypes = 4 }
@@ -225,7 +225,7 @@ fn a_mask_that_changes_nothing_does_not_pass_the_gate() {
 }
 
 /// The arguments of a quick training, with what is special at the end.
-fn training<'a>(base: &'a str, images: &'a str, recipe: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+pub fn training<'a>(base: &'a str, images: &'a str, recipe: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let fixed = [
         "train",
         "--base",

@@ -7,6 +7,8 @@ mod deltas;
 mod factory;
 mod pull;
 mod server;
+#[cfg(feature = "worker")]
+mod view;
 mod whole;
 
 use std::path::{Path, PathBuf};

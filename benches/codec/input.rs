@@ -112,6 +112,7 @@ pub fn header(base: Digest, weights: Digest, site: &str) -> Header {
     Header {
         base,
         preprocessing: Preprocessing::squashed(224, [0.5; 3], [0.5; 3]).digest(),
+        view: katagami::domain::View::default(),
         site: site
             .parse::<SiteName>()
             .expect("sites of the list have valid names"),

@@ -105,6 +105,7 @@ pub fn header(mask: &Mask, delta: bool) -> Header {
     Header {
         base: BASE.digest(),
         preprocessing: Digest::of(b"preprocessing"),
+        view: katagami::domain::View::default(),
         site: "osaka".parse().expect("it is a name"),
         version: MaskVersion(1),
         snapshot: Digest::of(b"snapshot"),

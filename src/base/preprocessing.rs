@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::architecture::Colours;
 use super::{architecture, jpeg};
-use crate::domain::{Digest, ErrorKind, Problem};
+use crate::domain::view::{BitDepth, Tile};
+use crate::domain::{Digest, ErrorKind, Problem, View};
 
 /// How pictures become network input. In the base's manifest; its digest is in every mask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -56,17 +57,6 @@ pub enum Filter {
     Bicubic,
     /// Three-lobed Lanczos filter.
     Lanczos3,
-}
-
-/// How more than 8 bits a colour become 8.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum BitDepth {
-    /// By the fewest bits (9 to 16) that hold the picture's brightest value, so
-    /// that a 12-bit camera's pictures in 16-bit files are not black.
-    UsedBits,
-    /// By all 16 bits.
-    FullRange,
 }
 
 /// What a picture may cost to decode.
@@ -147,9 +137,35 @@ impl Preprocessing {
         Digest::of(&json)
     }
 
-    /// Decodes a picture and resizes it to `size` × `size`.
-    pub fn picture(&self, bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, PictureError> {
-        Ok(self.resize(&decode(bytes, self.bit_depth, limits)?, self.size))
+    /// What `view` makes of it: its size and bit depth, where it has any.
+    #[must_use]
+    pub fn seen(&self, view: &View) -> Self {
+        Self {
+            size: view.size.unwrap_or(self.size),
+            bit_depth: view.bit_depth.unwrap_or(self.bit_depth),
+            ..self.clone()
+        }
+    }
+
+    /// The one way from a picture's bytes to what a network sees of it: decoded, turned
+    /// upright, and each tile of `view` resized to `size` × `size`, row by row.
+    pub fn inputs(
+        &self,
+        bytes: &[u8],
+        view: &View,
+        limits: &DecodeLimits,
+    ) -> Result<Vec<RgbImage>, PictureError> {
+        let seen = self.seen(view);
+        let picture = decode(bytes, seen.bit_depth, limits)?;
+        let (width, height) = picture.dimensions();
+        let input = |tile: Tile| {
+            if (tile.width, tile.height) == (width, height) {
+                return seen.resize(&picture, seen.size);
+            }
+            let cut = image::imageops::crop_imm(&picture, tile.left, tile.top, tile.width, tile.height);
+            seen.resize(&cut.to_image(), seen.size)
+        };
+        Ok(view.tiles(width, height).into_iter().map(input).collect())
     }
 
     /// A decoded picture as `size` × `size` pixels.

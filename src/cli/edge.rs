@@ -424,6 +424,10 @@ fn embed(
             "--size",
             Path::new(&base.manifest.preprocessing.size.to_string()),
         ));
+        let view = verify::view(&folder, &slot)?;
+        if !view.is_default() {
+            arguments.extend(option("--view", Path::new(&view.to_json())));
+        }
         arguments.extend(save_input.iter().flat_map(|path| option("--save-input", path)));
         arguments.extend(input.iter().flat_map(|path| option("--input", path)));
         if !images.is_empty() {

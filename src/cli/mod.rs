@@ -49,7 +49,7 @@ use std::process::ExitCode;
 
 #[cfg(feature = "client")]
 use crate::domain::report::Kpi;
-use crate::domain::{ErrorKind, Problem};
+use crate::domain::{ErrorKind, Problem, View};
 
 /// The exit code for an error: 2 for a wrong input, 3 for what is not there,
 /// 4 for what is not allowed, 5 for what may work later, 1 for the rest.
@@ -93,6 +93,17 @@ pub fn kpi(text: &str) -> Result<Kpi, String> {
     let text = text.strip_prefix('@').map_or_else(|| Ok(text.to_owned()), read)?;
     text.parse()
         .map_err(|error: crate::domain::kpi::KpiError| error.to_string())
+}
+
+/// A view on the command line: JSON, or a file (`@` before it may be left out) with JSON or TOML.
+pub fn view(text: &str) -> Result<View, String> {
+    let text = if text.trim_start().starts_with('{') {
+        text.to_owned()
+    } else {
+        let path = text.strip_prefix('@').unwrap_or(text);
+        std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?
+    };
+    View::parse(&text).map_err(|error| error.to_string())
 }
 
 /// A figure in words.

@@ -21,6 +21,7 @@ pub mod report;
 pub mod robust;
 pub mod snapshot;
 pub mod validation;
+pub mod view;
 
 pub use clock::Timestamp;
 pub use digest::{Digest, Digester};
@@ -28,3 +29,4 @@ pub use error::{ErrorKind, Problem};
 pub use ids::{ChannelName, DeviceId, InvalidName, JobId, MaskVersion, SiteName, SnapshotId, TokenId};
 pub use job::AttemptId;
 pub use validation::{Split, ValidationVersion};
+pub use view::View;

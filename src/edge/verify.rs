@@ -2,11 +2,11 @@
 //! stored model against its own name.
 
 use crate::base::{Architecture, architecture, import};
-use crate::domain::{Digest, MaskVersion, SiteName};
+use crate::domain::{Digest, MaskVersion, SiteName, View};
 use crate::mask::{Artefact, Limits, MaskError, decode_with};
 use crate::wire::v1::base::Base;
 
-use super::{DeviceFolder, EdgeError};
+use super::{DeviceFolder, EdgeError, Release, Slot};
 
 /// What a mask is checked against.
 #[derive(Debug, Clone)]
@@ -50,6 +50,16 @@ pub fn mask(bytes: &[u8], digest: Digest, expected: &Expected) -> Result<Artefac
         }),
         _ => Ok(artefact),
     }
+}
+
+/// The view that the mask of a slot was trained with; the default one of a plain base.
+pub fn view(folder: &DeviceFolder, slot: &Slot) -> Result<View, EdgeError> {
+    if slot.release == Release::Base {
+        return Ok(View::default());
+    }
+    let path = folder.artefact(&slot.weights);
+    let bytes = std::fs::read(&path).map_err(EdgeError::at(&path))?;
+    Ok(decode_with(&bytes, Limits::default(), architecture)?.header.view)
 }
 
 /// Digests the stored model `weights` again and compares.

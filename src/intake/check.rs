@@ -5,10 +5,11 @@ use bytes::Bytes;
 
 use super::quality::quality;
 use super::{DECODING, Intake, IntakeError, Rejection, kib, perceptual_hash};
-use crate::base::preprocessing::{BitDepth, DecodeLimits, PictureError, decode, measure};
+use crate::base::preprocessing::{DecodeLimits, PictureError, decode, measure};
 use crate::domain::Digest;
 use crate::domain::health::Quality;
 use crate::domain::image::PerceptualHash;
+use crate::domain::view::BitDepth;
 
 /// A picture that was decoded whole and looked at.
 #[derive(Debug, Clone, Copy, PartialEq)]

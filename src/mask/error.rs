@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::arithmetic::NothingKept;
 use crate::base::ImportError;
-use crate::domain::{Digest, ErrorKind, Problem};
+use crate::domain::{Digest, ErrorKind, Problem, View};
 
 /// Why an artefact was not written, read or applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +40,18 @@ pub enum MaskError {
         expected: Digest,
         /// The base that was given.
         given: Digest,
+    },
+    /// It was trained with another view.
+    #[error(
+        "the mask is for another view of the pictures: it was trained with {expected} ({}) and would be fed {given} ({}); \
+         use the mask's own view",
+        expected.digest().short(), given.digest().short()
+    )]
+    OtherView {
+        /// The view that the mask was trained with.
+        expected: View,
+        /// The view that was given.
+        given: View,
     },
     /// It is coded against another artefact, which is not at hand.
     #[error(
@@ -156,7 +168,7 @@ impl Problem for MaskError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::LimitExceeded { .. } => ErrorKind::TooLarge,
-            Self::WrongBase { .. } => ErrorKind::Conflict,
+            Self::WrongBase { .. } | Self::OtherView { .. } => ErrorKind::Conflict,
             _ => ErrorKind::Invalid,
         }
     }
@@ -170,6 +182,7 @@ impl Problem for MaskError {
             Self::LimitExceeded { .. } => "artefact_limit",
             Self::UnknownArchitecture(_) => "architecture_unknown",
             Self::WrongBase { .. } => "wrong_base",
+            Self::OtherView { .. } => "other_view",
             Self::WrongWeights { .. } => "wrong_weights",
             Self::ParentMissing(_) => "parent_missing",
             Self::PriorMissing(_) => "prior_missing",

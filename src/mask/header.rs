@@ -6,9 +6,9 @@
 use prost::Message;
 use serde::Serialize;
 
-use super::{Bits, Mask, MaskError};
+use super::{Bits, Mask, MaskError, view};
 use crate::base::Architecture;
-use crate::domain::{Digest, JobId, MaskVersion, SiteName, Timestamp};
+use crate::domain::{Digest, JobId, MaskVersion, SiteName, Timestamp, View};
 
 /// What a mask is bound to and where it comes from.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -17,6 +17,8 @@ pub struct Header {
     pub base: Digest,
     /// The digest of the base's preprocessing.
     pub preprocessing: Digest,
+    /// How pictures became input: whoever feeds the masked network must do the same.
+    pub view: View,
     /// The site that it was trained for.
     pub site: SiteName,
     /// Its version within the site.
@@ -73,6 +75,19 @@ pub struct Figures {
     pub effective_rank: f32,
 }
 
+impl Header {
+    /// Refuses any view but the one that the mask was trained with.
+    pub fn check_view(&self, given: &View) -> Result<(), MaskError> {
+        if self.view == *given {
+            return Ok(());
+        }
+        Err(MaskError::OtherView {
+            expected: self.view,
+            given: *given,
+        })
+    }
+}
+
 mod wire {
     /// `katagami.mask.v1.Header`
     #[derive(Clone, PartialEq, prost::Message)]
@@ -113,6 +128,8 @@ mod wire {
         pub(super) parent: Vec<u8>,
         #[prost(bytes = "vec", tag = "18")]
         pub(super) prior: Vec<u8>,
+        #[prost(message, optional, tag = "19")]
+        pub(super) view: Option<super::view::Message>,
     }
 
     /// `katagami.mask.v1.ExecutionProfile`
@@ -192,6 +209,7 @@ pub(super) fn encode(header: &Header, mask: &Mask, architecture: &Architecture) 
         created_at: header.created_at.as_micros(),
         parent: header.parent.as_ref().map(bytes).unwrap_or_default(),
         prior: header.prior.as_ref().map(bytes).unwrap_or_default(),
+        view: view::Message::of(&header.view),
     }
     .encode_to_vec()
 }
@@ -212,6 +230,7 @@ pub(super) fn decode(
     let header = Header {
         base: digest(&message.base)?,
         preprocessing: digest(&message.preprocessing)?,
+        view: message.view.unwrap_or_default().read()?,
         site: message
             .site
             .parse()

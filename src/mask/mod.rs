@@ -18,6 +18,7 @@ pub mod onnx;
 mod packed;
 mod prior;
 pub mod rate;
+mod view;
 
 use std::collections::BTreeMap;
 

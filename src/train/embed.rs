@@ -97,6 +97,19 @@ impl Embedder {
     }
 }
 
+/// Embeddings `[pictures, dim]` of pictures with `tiles` tiles each, of the embeddings
+/// `[pictures * tiles, dim]` of those: a picture's is the mean of its tiles'.
+pub fn of_pictures(of_tiles: Vec<f32>, tiles: usize, dim: usize) -> Vec<f32> {
+    if tiles == 1 {
+        return of_tiles;
+    }
+    let mean = |picture: &[f32]| {
+        let sum = |at: usize| picture.iter().skip(at).step_by(dim).sum::<f32>();
+        (0..dim).map(|at| sum(at) / tiles as f32).collect::<Vec<_>>()
+    };
+    of_tiles.chunks(tiles * dim).flat_map(mean).collect()
+}
+
 /// The elements of a tensor, row-major, as float32.
 pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>, TrainError> {
     let tensor = (tensor.f_to_device(tch::Device::Cpu)?)
@@ -106,4 +119,16 @@ pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>, TrainError> {
     let length = values.len();
     tensor.f_copy_data(&mut values, length)?;
     Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_the_mean_of_its_tiles() {
+        let tiles = vec![1.0, 10.0, 3.0, 30.0, -1.0, 0.0, -3.0, 8.0];
+        assert_eq!(of_pictures(tiles.clone(), 2, 2), [2.0, 20.0, -2.0, 4.0]);
+        assert_eq!(of_pictures(tiles.clone(), 1, 2), tiles);
+    }
 }

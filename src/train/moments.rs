@@ -50,9 +50,10 @@ pub struct Moment {
     pub worth: Option<f32>,
 }
 
-/// The numbers of images that train and of those that are held out, in their order.
-/// All train where too few would be held out to tell.
-pub(super) fn split(rule: Option<&SelectionRule>, images: usize) -> (Vec<usize>, Vec<usize>) {
+/// The numbers of images that train and of those that are held out, in their order: the
+/// `tiles` of a picture, which follow each other, on the same side. All train where too few
+/// would be held out to tell.
+pub(super) fn split(rule: Option<&SelectionRule>, images: usize, tiles: usize) -> (Vec<usize>, Vec<usize>) {
     let all = || (0..images).collect();
     let Some(rule) = rule else {
         return (all(), Vec::new());
@@ -62,10 +63,12 @@ pub(super) fn split(rule: Option<&SelectionRule>, images: usize) -> (Vec<usize>,
         return (all(), Vec::new());
     }
     // Images come in the order of their digests: every nth is a random choice.
-    let (mut held, mut training): (Vec<usize>, Vec<usize>) =
-        all().into_iter().partition(|image| image % nth == nth - 1);
-    if held.len() > MOST {
-        training.extend(held.split_off(MOST));
+    let (mut held, mut training): (Vec<usize>, Vec<usize>) = all()
+        .into_iter()
+        .partition(|image| image / tiles % nth == nth - 1);
+    let most = MOST / tiles * tiles;
+    if held.len() > most {
+        training.extend(held.split_off(most));
         training.sort_unstable();
     }
     (training, held)
@@ -252,13 +255,28 @@ mod tests {
             held_out: 0.1,
             every: 10,
         };
-        let (training, held) = split(Some(&rule), 500);
+        let (training, held) = split(Some(&rule), 500, 1);
         assert_eq!((training.len(), held.len()), (450, 50));
         assert!(held.iter().all(|image| !training.contains(image)));
-        assert_eq!(split(Some(&rule), 199).1.len(), 0);
-        assert_eq!(split(None, 500).0.len(), 500);
-        let (training, held) = split(Some(&rule), 10_000);
+        assert_eq!(split(Some(&rule), 199, 1).1.len(), 0);
+        assert_eq!(split(None, 500, 1).0.len(), 500);
+        let (training, held) = split(Some(&rule), 10_000, 1);
         assert_eq!((training.len(), held.len()), (10_000 - MOST, MOST));
         assert!(training.is_sorted());
+    }
+
+    #[test]
+    fn the_tiles_of_a_picture_are_held_out_together() {
+        let rule = SelectionRule {
+            held_out: 0.1,
+            every: 10,
+        };
+        for pictures in [100, 1_000] {
+            let (training, held) = split(Some(&rule), 6 * pictures, 6);
+            assert_eq!(training.len() + held.len(), 6 * pictures);
+            assert!(!held.is_empty() && held.len() <= MOST);
+            let whole = |picture: &[usize]| picture[0].is_multiple_of(6) && picture[5] == picture[0] + 5;
+            assert!(held.chunks(6).all(|picture| picture.len() == 6 && whole(picture)));
+        }
     }
 }

@@ -17,20 +17,22 @@ use super::recipe::Recipe;
 use super::step::Session;
 use super::{TrainError, panic_text, random};
 use crate::base::{Preprocessing, Weights};
-use crate::domain::Digest;
 use crate::domain::job::Order;
+use crate::domain::{Digest, View};
 
 /// Everything that determines a training, and where it runs.
 #[derive(Clone, Copy)]
 pub struct Training<'a> {
     /// The frozen base.
     pub base: &'a Weights,
-    /// The pictures, in the order of their digests.
+    /// The pictures, in the order of their digests, each as its tiles.
     pub images: &'a [RgbImage],
     /// The digest of the images' digests, in that order.
     pub images_digest: Digest,
-    /// The base's preprocessing.
+    /// The base's preprocessing, as the view changes it ([`Preprocessing::seen`]).
     pub preprocessing: &'a Preprocessing,
+    /// The site's view.
+    pub view: &'a View,
     /// The recipe, already cut to its budget.
     pub recipe: &'a Recipe,
     /// The seed of everything drawn at random.
@@ -125,7 +127,11 @@ fn carried_out<L: Learner>(
         images, recipe, seed, ..
     } = *training;
     let (steps, batch) = (recipe.schedule.steps, recipe.schedule.batch);
-    let (trains, held) = moments::split(recipe.selection.as_ref(), images.len());
+    let (trains, held) = moments::split(
+        recipe.selection.as_ref(),
+        images.len(),
+        training.view.tiles.count(),
+    );
     if trains.len() < batch {
         return Err(TrainError::TooFewImages {
             given: images.len(),
@@ -199,9 +205,20 @@ fn identity(training: &Training) -> Identity {
             Digest::of(&start)
         }
     };
+    // The default view adds nothing, so that trainings of before there were views go on.
+    let preprocessing = training.preprocessing.digest();
+    let seen = if training.view.is_default() {
+        preprocessing
+    } else {
+        Digest::of(
+            &[preprocessing, training.view.digest()]
+                .map(|digest| *digest.as_bytes())
+                .concat(),
+        )
+    };
     Identity {
         base: training.base.digest(),
-        preprocessing: training.preprocessing.digest(),
+        preprocessing: seen,
         recipe: training.recipe.digest(),
         images: training.images_digest,
         start,

@@ -18,6 +18,7 @@ struct Bench {
     base: Weights,
     images: Vec<RgbImage>,
     preprocessing: Preprocessing,
+    view: View,
     recipe: Recipe,
     device: tch::Device,
 }
@@ -30,6 +31,7 @@ impl Bench {
             base: generated_base(),
             images: (0..9).map(image).collect(),
             preprocessing: Preprocessing::of_architecture("efficientnet_lite0"),
+            view: View::default(),
             recipe: Recipe::parse(recipe).unwrap(),
             device: DeviceChoice::Cpu.open(1).unwrap(),
         }
@@ -41,6 +43,7 @@ impl Bench {
             images: &self.images,
             images_digest: Digest::of(b"images"),
             preprocessing: &self.preprocessing,
+            view: &self.view,
             recipe: &self.recipe,
             seed: 1,
             start: Start::KeepAll,

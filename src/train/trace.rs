@@ -37,10 +37,11 @@ pub fn trace(training: &Training) -> Result<Vec<Traced>, TrainError> {
         recipe,
         seed,
         preprocessing,
+        view,
         ..
     } = *training;
     let (steps, batch) = (recipe.schedule.steps, recipe.schedule.batch);
-    let (trains, _) = moments::split(recipe.selection.as_ref(), images.len());
+    let (trains, _) = moments::split(recipe.selection.as_ref(), images.len(), view.tiles.count());
     let mut traced = Vec::new();
     let mut put = |name: String, shape: Vec<usize>, values: Vec<f32>| {
         traced.push(Traced { name, shape, values });

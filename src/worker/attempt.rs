@@ -18,7 +18,7 @@ use crate::domain::job::{Order, Phase, Progress};
 use crate::domain::report::{
     ImageCounts, Kpi, LayerDensity, LossPoint, MomentFigures, Report, ReportError, TrainingFigures,
 };
-use crate::domain::{Digest, ErrorKind, JobId, MaskVersion, Problem, SiteName, Timestamp, snapshot};
+use crate::domain::{Digest, ErrorKind, JobId, MaskVersion, Problem, SiteName, Timestamp, View, snapshot};
 use crate::evaluate::EvaluateError;
 use crate::mask::{Figures, Header, Mask, MaskError, apply, encode};
 use crate::train::device::profile;
@@ -39,6 +39,8 @@ pub struct AttemptInput {
     pub base: Weights,
     /// Its preprocessing.
     pub preprocessing: Preprocessing,
+    /// The site's view; that of the mask to start from, too.
+    pub view: View,
     /// The recipe, already cut to its budget ([`Recipe::within`]).
     pub recipe: Recipe,
     /// The seed of everything drawn at random.
@@ -202,13 +204,13 @@ pub fn perform(
     let TrainedMask { mut mask, scores } = outcome.learned;
     events.note(&format!(
         "trained on {} images, {} steps, {:.0} s, on {}",
-        images.pictures.len(),
+        images.digests.len(),
         outcome.losses.len(),
         outcome.seconds,
         profile(device).device
     ));
     let counts = ImageCounts {
-        used: images.pictures.len() as u64,
+        used: images.digests.len() as u64,
         left_out: input.left_out,
     };
     if training.is_unchanged() {
@@ -225,8 +227,7 @@ pub fn perform(
     if input.control {
         mask = random_mask(&mask, input.seed);
     }
-    let Some(judged) = evidence::judged(input, &mask, &images.pictures, &images.digests, device, events)?
-    else {
+    let Some(judged) = evidence::judged(input, &mask, &images, device, events)? else {
         return Ok(AttemptOutcome::Stopped);
     };
     let report = reported(input, judged, training, counts);
@@ -235,6 +236,7 @@ pub fn perform(
     let header = Header {
         base: scores.base,
         preprocessing: input.preprocessing.digest(),
+        view: input.view,
         site: input.site.clone(),
         version: input.version,
         snapshot: input.snapshot.unwrap_or(images.snapshot),
@@ -266,10 +268,10 @@ pub fn perform(
 
 /// The images of a training, ready to be cropped.
 pub(super) struct Images {
-    /// In the order of their digests.
-    pub(super) pictures: Vec<RgbImage>,
-    /// Theirs.
-    digests: Vec<Digest>,
+    /// In the order of their digests, each as its tiles, which train as pictures do.
+    pub(super) tiles: Vec<RgbImage>,
+    /// The pictures'.
+    pub(super) digests: Vec<Digest>,
     /// The digest of that list.
     pub(super) snapshot: Digest,
 }
@@ -277,21 +279,21 @@ pub(super) struct Images {
 /// Decodes the images; those that are no pictures are noted and left out. None if ordered to stop.
 pub(super) fn decoded(input: &AttemptInput, events: &mut dyn AttemptEvents) -> Option<Images> {
     // Twice a crop's edge: enough for the smallest region, a fraction of a camera's picture.
-    let cached = Preprocessing {
-        size: 2 * input.recipe.augment.large.size,
-        ..input.preprocessing.clone()
+    let cached = View {
+        size: Some(2 * input.recipe.augment.large.size),
+        ..input.view
     };
     let mut sorted: Vec<&Picture> = input.images.iter().collect();
     sorted.sort_by_key(|picture| picture.digest);
     sorted.dedup_by_key(|picture| picture.digest);
-    let mut pictures = Vec::with_capacity(sorted.len());
+    let mut tiles = Vec::with_capacity(sorted.len() * input.view.tiles.count());
     let mut digests = Vec::with_capacity(sorted.len());
     for chunk in sorted.chunks(CHUNK) {
-        let decoded = decode_all(chunk.par_iter().copied(), &cached);
+        let decoded = decode_all(chunk.par_iter().copied(), &input.preprocessing, &cached);
         for (picture, decoded) in chunk.iter().zip(decoded) {
             match decoded {
                 Ok(decoded) => {
-                    pictures.push(decoded);
+                    tiles.extend(decoded);
                     digests.push(picture.digest);
                 }
                 Err(error) => events.note(&format!("left out: `{}`: {error}", picture.name())),
@@ -299,7 +301,7 @@ pub(super) fn decoded(input: &AttemptInput, events: &mut dyn AttemptEvents) -> O
         }
         let order = events.progress(Progress {
             phase: Phase::Fetch,
-            step: pictures.len() as u64,
+            step: digests.len() as u64,
             steps: sorted.len() as u64,
             ..Progress::default()
         });
@@ -308,7 +310,7 @@ pub(super) fn decoded(input: &AttemptInput, events: &mut dyn AttemptEvents) -> O
         }
     }
     Some(Images {
-        pictures,
+        tiles,
         snapshot: snapshot::digest(&digests),
         digests,
     })
@@ -332,11 +334,13 @@ pub(super) fn trained<L: Learner>(
         }
         None => None,
     };
+    let seen = input.preprocessing.seen(&input.view);
     let training = Training {
         base: &input.base,
-        images: &images.pictures,
+        images: &images.tiles,
         images_digest: images.snapshot,
-        preprocessing: &input.preprocessing,
+        preprocessing: &seen,
+        view: &input.view,
         recipe: &input.recipe,
         seed: input.seed,
         start: match &parent {

@@ -26,6 +26,7 @@ fn input() -> AttemptInput {
             size: 32,
             ..Preprocessing::of_architecture("efficientnet_lite0")
         },
+        view: View::default(),
         recipe: Recipe::parse(&QUICK.replace("steps = 5", "steps = 4")).unwrap(),
         seed: 1,
         images: (0..9).map(picture).collect(),

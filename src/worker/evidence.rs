@@ -4,7 +4,7 @@
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::attempt::{AttemptError, AttemptEvents, AttemptInput};
+use super::attempt::{AttemptError, AttemptEvents, AttemptInput, Images};
 use super::control::random_mask;
 use super::health::health;
 use super::pictures::{LabelledPicture, decode_all};
@@ -16,12 +16,15 @@ use crate::domain::report::{LabelFree, LabelledFigures};
 use crate::domain::{Digest, Split};
 use crate::evaluate::{self, Asked, Embeddings, EvaluateError, Settings, Views};
 use crate::mask::{Mask, apply};
+use crate::train::embed::of_pictures;
 use crate::train::{Embedder, TrainError, augment};
 
 /// Most training images that the label-free signals rest on: effective rank
 /// takes time with the cube of their number, and is steady long before.
 const MOST_SIGNAL_IMAGES: usize = 1_000;
-/// Most training images whose patches are looked at, of each at most four.
+/// Most tiles of them: all are in memory at once.
+const MOST_SIGNAL_TILES: usize = 4_000;
+/// Most training images (or tiles) whose patches are looked at, of each at most four.
 const MOST_PATCH_IMAGES: usize = 192;
 /// The seed of the second views. Not the training's: the gate draws its own.
 const VIEW_SEED: u64 = 0x76_69_65_77;
@@ -46,7 +49,8 @@ pub(super) struct Judged {
 
 /// Labelled pictures at the network's size, with the number of each one's class.
 pub(super) struct Labelled {
-    pictures: Vec<RgbImage>,
+    /// Each as its tiles.
+    tiles: Vec<RgbImage>,
     pub(super) labels: Vec<usize>,
     /// The digest of each one's file.
     pub(super) digests: Vec<Digest>,
@@ -60,7 +64,7 @@ impl Labelled {
     /// A set of which nobody needs the pictures.
     pub(super) fn of_test(labels: Vec<usize>, digests: Vec<Digest>, classes: Vec<String>) -> Self {
         Self {
-            pictures: Vec::new(),
+            tiles: Vec::new(),
             labels,
             digests,
             metadata: Vec::new(),
@@ -69,7 +73,7 @@ impl Labelled {
     }
 }
 
-/// Embeddings `[pictures, dim]` of one model.
+/// Embeddings `[pictures, dim]` of one model; `patches` are of tiles.
 #[derive(Default)]
 struct Embedded {
     validation: Vec<f32>,
@@ -79,42 +83,48 @@ struct Embedded {
     viewed: Vec<f32>,
 }
 
-/// Compares `mask` with the base; `images` and their `digests` are the training's. None if ordered to stop.
+/// Compares `mask` with the base; `images` are the training's. None if ordered to stop.
 pub(super) fn judged(
     input: &AttemptInput,
     mask: &Mask,
-    images: &[RgbImage],
-    digests: &[Digest],
+    images: &Images,
     device: tch::Device,
     events: &mut dyn AttemptEvents,
 ) -> Result<Option<Judged>, AttemptError> {
-    let preprocessing = &input.preprocessing;
-    let validation = labelled(&input.labelled, Split::Validation, preprocessing, events);
-    let test = labelled(&input.labelled, Split::Test, preprocessing, events);
-    let shown: Vec<&RgbImage> = images.iter().take(MOST_SIGNAL_IMAGES).collect();
+    let validation = labelled(input, Split::Validation, events);
+    let test = labelled(input, Split::Test, events);
+    let preprocessing = &input.preprocessing.seen(&input.view);
+    let tiles = input.view.tiles.count();
+    let pictures = MOST_SIGNAL_IMAGES.min(MOST_SIGNAL_TILES / tiles);
+    let shown: Vec<&RgbImage> = images.tiles.iter().take(pictures * tiles).collect();
     let plain: Vec<RgbImage> = (shown.par_iter())
         .map(|image| preprocessing.resize(image, preprocessing.size))
         .collect();
     let viewed = augment::views(&shown, &input.recipe.augment, preprocessing, VIEW_SEED);
 
-    let both = validation.pictures.len() + test.pictures.len() + plain.len() + viewed.len();
+    let both = validation.tiles.len() + test.tiles.len() + plain.len() + viewed.len();
+    let dim = input.base.architecture.embedding_dim;
     let mut reporter = Reporter {
         done: 0,
-        all: 2 * both + test.pictures.len(),
+        all: 2 * both + test.tiles.len(),
         events,
     };
     let mut embedded = |weights: &Weights, only_test: bool| {
         let embedder = Embedder::new(weights, device)?;
         let mut found = Embedded::default();
-        for (pictures, into, wanted) in [
-            (&test.pictures, &mut found.test, true),
-            (&validation.pictures, &mut found.validation, !only_test),
+        for (shown, into, wanted) in [
+            (&test.tiles, &mut found.test, true),
+            (&validation.tiles, &mut found.validation, !only_test),
             (&plain, &mut found.plain, !only_test),
             (&viewed, &mut found.viewed, !only_test),
         ] {
-            if wanted && !reporter.embed(&embedder, pictures, preprocessing, into)? {
-                return Ok(None);
+            if !wanted {
+                continue;
             }
+            let Some(embeddings) = reporter.embed(&embedder, shown, preprocessing)? else {
+                return Ok(None);
+            };
+            *into = of_pictures(embeddings, tiles, dim);
         }
         if !only_test {
             found.patches = embedder.patches(&plain[..plain.len().min(MOST_PATCH_IMAGES)], preprocessing)?;
@@ -132,13 +142,12 @@ pub(super) fn judged(
         return Ok(None);
     };
 
-    let dim = input.base.architecture.embedding_dim;
     let settings = Settings::default();
     let sets = [
         (&validation, Embeddings::new(&of_base.validation, dim)?),
         (&test, Embeddings::new(&of_base.test, dim)?),
     ];
-    let health = health(&Embeddings::new(&of_base.plain, dim)?, digests, &sets)?;
+    let health = health(&Embeddings::new(&of_base.plain, dim)?, &images.digests, &sets)?;
     let label_free = evaluate::label_free(&views(&of_base, dim)?, &views(&of_mask, dim)?, &settings)?;
     let mut too_few_of_a_class = None;
     let mut compare = |split: Split, set: &Labelled, base: &[f32], other: &[f32]| {
@@ -207,25 +216,24 @@ fn views(model: &Embedded, dim: usize) -> Result<Views<'_>, EvaluateError> {
 
 /// Decodes the pictures of one split; what is no picture is noted and left out.
 /// Classes are numbered in the order of their names.
-fn labelled(
-    all: &[LabelledPicture],
-    split: Split,
-    preprocessing: &Preprocessing,
-    events: &mut dyn AttemptEvents,
-) -> Labelled {
-    let mut chosen: Vec<&LabelledPicture> = all.iter().filter(|labelled| labelled.split == split).collect();
+fn labelled(input: &AttemptInput, split: Split, events: &mut dyn AttemptEvents) -> Labelled {
+    let of_split = |labelled: &&LabelledPicture| labelled.split == split;
+    let mut chosen: Vec<&LabelledPicture> = input.labelled.iter().filter(of_split).collect();
     // By digest, so that folds and draws depend on nothing but which pictures these are.
     chosen.sort_by_key(|labelled| labelled.picture.digest);
     let mut classes: Vec<&str> = chosen.iter().map(|labelled| labelled.class.as_str()).collect();
     classes.sort_unstable();
     classes.dedup();
-    let decoded = decode_all(chosen.par_iter().map(|labelled| &labelled.picture), preprocessing);
-    let (mut pictures, mut labels, mut digests, mut metadata) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let decoded = decode_all(
+        chosen.par_iter().map(|labelled| &labelled.picture),
+        &input.preprocessing,
+        &input.view,
+    );
+    let (mut tiles, mut labels, mut digests, mut metadata) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (labelled, decoded) in chosen.iter().zip(decoded) {
         match decoded {
-            Ok(picture) => {
-                pictures.push(picture);
+            Ok(decoded) => {
+                tiles.extend(decoded);
                 metadata.push(labelled.metadata.clone());
                 digests.push(labelled.picture.digest);
                 let class = classes.binary_search(&labelled.class.as_str());
@@ -235,7 +243,7 @@ fn labelled(
         }
     }
     Labelled {
-        pictures,
+        tiles,
         labels,
         digests,
         metadata,
@@ -243,7 +251,7 @@ fn labelled(
     }
 }
 
-/// Says how many pictures are embedded, and asks whether to go on.
+/// Says how many tiles are embedded, and asks whether to go on.
 struct Reporter<'a> {
     done: usize,
     all: usize,
@@ -251,16 +259,16 @@ struct Reporter<'a> {
 }
 
 impl Reporter<'_> {
-    /// Embeds pictures batch by batch; false if ordered to stop.
+    /// Embeds pictures batch by batch; none if ordered to stop.
     fn embed(
         &mut self,
         embedder: &Embedder,
         pictures: &[RgbImage],
         preprocessing: &Preprocessing,
-        into: &mut Vec<f32>,
-    ) -> Result<bool, TrainError> {
+    ) -> Result<Option<Vec<f32>>, TrainError> {
+        let mut embeddings = Vec::new();
         for batch in pictures.chunks(Embedder::BATCH) {
-            into.extend(embedder.embed_pictures(batch, preprocessing)?);
+            embeddings.extend(embedder.embed_pictures(batch, preprocessing)?);
             self.done += batch.len();
             let order = self.events.progress(Progress {
                 phase: Phase::Judge,
@@ -269,9 +277,9 @@ impl Reporter<'_> {
                 ..Progress::default()
             });
             if order != Order::Continue {
-                return Ok(false);
+                return Ok(None);
             }
         }
-        Ok(true)
+        Ok(Some(embeddings))
     }
 }

@@ -22,6 +22,6 @@ pub(super) fn finetune(
         return Ok(None);
     };
     let outcome = trained::<Tuned>(input, &images, device, events)?;
-    let images = images.pictures.len();
+    let images = images.digests.len();
     Ok((!outcome.stopped).then_some(FineTuned { images, outcome }))
 }

@@ -10,7 +10,7 @@ use super::lease::{Assignment, Stored};
 use super::pictures::{LabelledPicture, Picture, Source};
 use crate::base::{Manifest, architecture, import};
 use crate::domain::report::Kpi;
-use crate::domain::{Digest, Split};
+use crate::domain::{Digest, Split, View};
 use crate::mask::{Limits, decode};
 use crate::train::Recipe;
 
@@ -81,6 +81,7 @@ pub(super) fn input(
     Ok(AttemptInput {
         base,
         preprocessing: manifest.preprocessing,
+        view: View::default(),
         recipe: recipe(&assignment.recipe, recipes)?
             .within(assignment.budget)
             .checked()?,

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::base::Preprocessing;
 use crate::base::preprocessing::{DecodeLimits, PictureError};
 use crate::domain::image::Metadata;
-use crate::domain::{Digest, Split};
+use crate::domain::{Digest, Split, View};
 
 /// A picture by its content.
 #[derive(Debug, Clone)]
@@ -66,13 +66,13 @@ impl Picture {
         }
     }
 
-    /// Decodes it to the size that `preprocessing` says.
-    pub fn decode(&self, preprocessing: &Preprocessing) -> Result<RgbImage, Unreadable> {
+    /// Decodes it to the tiles of `view`, each of the size that the view or else `preprocessing` says.
+    pub fn decode(&self, preprocessing: &Preprocessing, view: &View) -> Result<Vec<RgbImage>, Unreadable> {
         let bytes = match &self.source {
             Source::Bytes(bytes) => Cow::Borrowed(bytes.as_slice()),
             Source::Path(path) => Cow::Owned(std::fs::read(path)?),
         };
-        Ok(preprocessing.picture(&bytes, &DecodeLimits::default())?)
+        Ok(preprocessing.inputs(&bytes, view, &DecodeLimits::default())?)
     }
 }
 
@@ -80,6 +80,9 @@ impl Picture {
 pub fn decode_all<'a>(
     pictures: impl IndexedParallelIterator<Item = &'a Picture>,
     preprocessing: &Preprocessing,
-) -> Vec<Result<RgbImage, Unreadable>> {
-    pictures.map(|picture| picture.decode(preprocessing)).collect()
+    view: &View,
+) -> Vec<Result<Vec<RgbImage>, Unreadable>> {
+    pictures
+        .map(|picture| picture.decode(preprocessing, view))
+        .collect()
 }

@@ -13,11 +13,13 @@ pub(super) fn traced(
     let Some(images) = decoded(input, events) else {
         return Ok(None);
     };
+    let seen = input.preprocessing.seen(&input.view);
     let training = Training {
         base: &input.base,
-        images: &images.pictures,
+        images: &images.tiles,
         images_digest: images.snapshot,
-        preprocessing: &input.preprocessing,
+        preprocessing: &seen,
+        view: &input.view,
         recipe: &input.recipe,
         seed: input.seed,
         start: Start::KeepAll,

@@ -214,11 +214,16 @@ def varint(data, at, most):
 TEXT, BYTES, UINT, INT, FLOAT = "text", "bytes", "uint", "int", "float"
 PROFILE = {1: ("libtorch", TEXT), 2: ("device", TEXT), 3: ("threads", UINT), 4: ("instructions", TEXT)}
 FIGURES = {1: ("base", FLOAT), 2: ("mask", FLOAT), 3: ("lower", FLOAT), 4: ("upper", FLOAT), 5: ("rank", FLOAT)}
+VIEW = {
+    1: ("left", UINT), 2: ("top", UINT), 3: ("width", UINT), 4: ("height", UINT), 5: ("columns", UINT), 6: ("rows", UINT),
+    7: ("overlap", UINT), 8: ("size", UINT), 9: ("bit_depth", UINT), 10: ("digest", BYTES),
+}
 HEADER = {
     1: ("architecture", TEXT), 2: ("base", BYTES), 3: ("preprocessing", BYTES), 4: ("site", TEXT), 5: ("version", UINT),
     6: ("snapshot", BYTES), 7: ("recipe", BYTES), 8: ("job", TEXT), 9: ("profile", PROFILE), 10: ("masked", BYTES),
     11: ("moved", BYTES), 12: ("weights", BYTES), 13: ("report", BYTES), 14: ("figures", FIGURES),
     15: ("software", TEXT), 16: ("created_at", INT), 17: ("parent", BYTES), 18: ("prior", BYTES),
+    19: ("view", VIEW),
 }
 EMPTY = {TEXT: "", BYTES: b"", UINT: 0, INT: 0, FLOAT: 0.0}
 WIRE = {TEXT: 2, BYTES: 2, UINT: 0, INT: 0, FLOAT: 5}
@@ -292,6 +297,25 @@ def members(bitset, count):
     return ones
 
 
+def check_view(view):
+    """Refuses a view that cannot be, or that has fields unknown here."""
+    must(view["width"] >= 100 and view["left"] + view["width"] <= 10000)
+    must(view["height"] >= 100 and view["top"] + view["height"] <= 10000)
+    must(1 <= view["columns"] <= 8 and 1 <= view["rows"] <= 8)
+    must(view["overlap"] <= (5000 if view["columns"] * view["rows"] > 1 else 0))
+    must(view["size"] == 0 or 32 <= view["size"] <= 1024)
+    must(view["bit_depth"] <= 2)
+    written = {
+        "region": {edge: view[edge] / 10000 for edge in ("left", "top", "width", "height")},
+        "tiles": {"columns": view["columns"], "rows": view["rows"], "overlap": view["overlap"] / 10000},
+    }
+    if view["size"]:
+        written["size"] = view["size"]
+    if view["bit_depth"]:
+        written["bit-depth"] = ("used-bits", "full-range")[view["bit_depth"] - 1]
+    must(hashlib.sha256(json.dumps(written, separators=(",", ":")).encode()).digest() == view["digest"])
+
+
 def read_header(data):
     header = message(data, HEADER)
     must(header["architecture"] in ARCHITECTURES, "architecture_unknown")
@@ -305,6 +329,8 @@ def read_header(data):
             uuid.UUID(header["job"])
         except ValueError:
             raise Refused(CORRUPT) from None
+    if header["view"] != empty(VIEW):
+        check_view(header["view"])
     profile = header["profile"]
     for text in (header["software"], profile["libtorch"], profile["device"], profile["instructions"]):
         must(len(text.encode()) <= 256 and not any(unicodedata.category(c) == "Cc" for c in text))

@@ -40,6 +40,8 @@ mod support;
 #[cfg(all(feature = "edge", feature = "server", feature = "worker"))]
 mod tls;
 #[cfg(feature = "worker")]
+mod view;
+#[cfg(feature = "worker")]
 mod worker;
 #[cfg(feature = "server")]
 mod worker_protocol;

@@ -148,6 +148,7 @@ pub fn header_of(mask: &Mask, base: &Weights) -> Header {
     Header {
         base: base.digest(),
         preprocessing: Digest::of(b"preprocessing"),
+        view: katagami::domain::View::default(),
         site: "osaka".parse().unwrap(),
         version: MaskVersion(1),
         snapshot: Digest::of(b"snapshot"),

@@ -20,7 +20,7 @@ pub fn worker(arguments: &[&str]) -> Answer {
 }
 
 /// Small grey pictures of stripes, each at its own angle, as PGM files.
-fn pictures(folder: &Path, count: usize) -> PathBuf {
+pub fn pictures(folder: &Path, count: usize) -> PathBuf {
     let pictures = folder.join("pictures");
     std::fs::create_dir_all(&pictures).unwrap();
     for n in 0..count {

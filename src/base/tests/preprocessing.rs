@@ -291,3 +291,41 @@ fn a_palette_is_looked_up() {
     .concat();
     assert_eq!(decoded(&bytes).get_pixel(0, 0).0, [200, 100, 50]);
 }
+
+/// A grey picture of 16 bits, `width` × 40, whose value says where a pixel is.
+fn deep(width: u32) -> Vec<u8> {
+    png(ImageBuffer::from_fn(width, 40, |x, y| {
+        Luma([((x * 300 + y * 700) % 40_000) as u16])
+    }))
+}
+
+#[test]
+fn the_default_view_is_the_picture_as_the_base_has_it() {
+    let (bytes, limits) = (deep(100), DecodeLimits::default());
+    for fit in [Fit::Squash, Fit::Letterbox, Fit::Crop] {
+        let base = Preprocessing {
+            fit,
+            ..Preprocessing::squashed(32, [0.5; 3], [0.5; 3])
+        };
+        let whole = base.resize(&decode(&bytes, base.bit_depth, &limits).unwrap(), 32);
+        assert_eq!(base.inputs(&bytes, &View::default(), &limits).unwrap(), [whole]);
+    }
+}
+
+#[test]
+fn a_view_cuts_scales_and_deepens() {
+    let (bytes, limits) = (deep(100), DecodeLimits::default());
+    let base = Preprocessing::squashed(32, [0.5; 3], [0.5; 3]);
+    let text = "size = 40\nbit-depth = 'full-range'\n[region]\nleft = 0.2\nwidth = 0.8\n[tiles]\ncolumns = 2";
+    let view = View::parse(text).unwrap();
+    let tiles = base.inputs(&bytes, &view, &limits).unwrap();
+    let picture = decode(&bytes, BitDepth::FullRange, &limits).unwrap();
+    // Tiles of 40 × 40 at the network's size: every pixel stays.
+    let cut = |left| image::imageops::crop_imm(&picture, left, 0, 40, 40).to_image();
+    assert_eq!(tiles, [cut(20), cut(60)]);
+    assert_eq!(base.seen(&view).size, 40);
+    assert_eq!(
+        base.digest(),
+        Preprocessing::squashed(32, [0.5; 3], [0.5; 3]).digest()
+    );
+}

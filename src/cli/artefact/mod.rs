@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::printer;
 use crate::base::{ImportError, Weights, import, overlay_safetensors, write_atomically};
-use crate::domain::{ErrorKind, Problem};
+use crate::domain::{ErrorKind, Problem, View};
 use crate::mask::onnx::{OnnxError, apply_to_onnx};
 use crate::mask::{Artefact, Coding, Limits, Mask, MaskError, apply_artefact_with, decode};
 use clap::{Args, Subcommand};
@@ -61,6 +61,9 @@ enum ArtefactCommand {
         /// The base's weights (safetensors)
         #[arg(long)]
         base: PathBuf,
+        /// The view that the pictures will have (JSON, or a file with JSON or TOML): a mask of another one is refused
+        #[arg(long, value_name = "FILE", value_parser = super::view)]
+        view: Option<View>,
         /// An ONNX export of the base, to be masked instead of its safetensors (docs/onnx.md)
         #[arg(long, value_name = "EXPORT")]
         onnx: Option<PathBuf>,
@@ -149,11 +152,15 @@ pub fn run(args: ArtefactArgs) -> Result<(), ArtefactCommandError> {
         ArtefactCommand::Apply {
             file,
             base,
+            view,
             onnx,
             needs,
             out,
         } => {
             let artefact = read(&file)?;
+            if let Some(view) = view {
+                artefact.header.check_view(&view).map_err(of(&file))?;
+            }
             let weights = import(artefact.architecture, &base)?;
             match onnx {
                 None => {

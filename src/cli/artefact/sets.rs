@@ -142,6 +142,10 @@ pub(super) fn stats(args: &StatsArgs) -> Result<(), ArtefactCommandError> {
 pub(super) fn merge(args: &MergeArgs) -> Result<(), ArtefactCommandError> {
     let (base, read) = opened(&args.files, &args.base)?;
     let (artefacts, masks): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+    for (artefact, file) in artefacts.iter().zip(&args.files).skip(1) {
+        let view = &artefacts[0].header.view;
+        artefact.header.check_view(view).map_err(of(file))?;
+    }
     let votes = match args.rule {
         Rule::Union => 1,
         Rule::Intersection => masks.len(),

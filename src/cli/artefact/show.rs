@@ -37,6 +37,12 @@ pub(super) fn show(artefact: &Artefact, as_json: bool) {
     );
     say("base", &format_args!("{} ({})", header.base, architecture.name));
     say("preprocessing", &header.preprocessing);
+    if !header.view.is_default() {
+        say(
+            "view",
+            &format_args!("{} ({})", header.view, header.view.digest()),
+        );
+    }
     say("snapshot", &header.snapshot);
     say("recipe", &header.recipe);
     say("weights", &format_args!("{} once applied", header.weights));

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::{Role, Weights, architecture};
-use crate::domain::{Digest, MaskVersion, Timestamp};
+use crate::domain::{Digest, MaskVersion, Timestamp, View};
 
 fn architecture_under_test() -> &'static Architecture {
     architecture("efficientnet_lite0").unwrap()
@@ -51,6 +51,7 @@ fn header_of(mask: &Mask, base: &Weights) -> Header {
     Header {
         base: base.digest(),
         preprocessing: Digest::of(b"preprocessing"),
+        view: View::default(),
         site: "osaka".parse().unwrap(),
         version: MaskVersion(3),
         snapshot: Digest::of(b"snapshot"),

@@ -1,19 +1,20 @@
 //! `embed`: one line a picture, batch by batch.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::ModelArgs;
 use super::input::{InputFile, save};
+use super::{ModelArgs, tiles};
 use crate::base::Preprocessing;
-use crate::base::preprocessing::DecodeLimits;
 use crate::cli::printer;
+use crate::domain::View;
 use crate::mask::{Limits, apply_artefact, decode};
 use crate::train::Embedder;
+use crate::train::embed::of_pictures;
 use crate::worker::error::{WorkerCommandError, at};
 
 /// Arguments of `embed`.
@@ -27,7 +28,8 @@ pub struct EmbedArgs {
     /// The pictures
     #[arg(required_unless_present = "input")]
     images: Vec<PathBuf>,
-    /// Also write the network's input to this file: safetensors, tensor `input` [n, 3, size, size]
+    /// Also write the network's input to this file: safetensors, tensor `input` [n, 3, size, size],
+    /// picture by picture the tiles of the view
     #[arg(long, value_name = "FILE", conflicts_with = "input")]
     save_input: Option<PathBuf>,
     /// Take the network's input from such a file instead of pictures
@@ -35,31 +37,43 @@ pub struct EmbedArgs {
     input: Option<PathBuf>,
 }
 
-/// One line a picture, as JSON: its path (its number, if it comes from `--input`) and its embedding.
+/// One line a picture, as JSON: its path (its number, if it comes from `--input`) and its
+/// embedding, the mean of its tiles'.
 pub fn embed(args: &EmbedArgs) -> Result<(), WorkerCommandError> {
     let mut weights = args.model.weights()?;
+    let mut header = None;
     if let Some(path) = &args.mask {
         let artefact = decode(&fs::read(path).map_err(at(path))?, Limits::default())?;
         weights = apply_artefact(&artefact, weights)?;
+        header = Some(artefact.header);
     }
-    let preprocessing = args.model.preprocessing();
+    let sight = Sight {
+        preprocessing: args.model.preprocessing(),
+        view: args.model.view(header.as_ref())?,
+    };
+    let size = sight.seen().size;
+    let tiles = sight.view.tiles.count();
+    // Whole pictures, and at least one.
+    let pictures = (Embedder::BATCH / tiles).max(1);
     let embedder = Embedder::new(&weights, args.model.open()?)?;
     let dim = weights.architecture.embedding_dim;
 
     if let Some(path) = &args.save_input {
-        let batches = args.images.chunks(Embedder::BATCH);
+        let batches = args.images.chunks(pictures);
         save(
             path,
-            args.images.len(),
-            preprocessing.size,
-            batches.map(|batch| normalised(batch, &preprocessing)),
+            args.images.len() * tiles,
+            size,
+            batches.map(|batch| sight.normalised(batch)),
         )?;
     }
     if let Some(path) = args.input.as_ref().or(args.save_input.as_ref()) {
         let mut file = InputFile::open(path)?;
+        file.must_be_groups_of(tiles)?;
         let mut row = 0;
-        while let Some(batch) = file.next(Embedder::BATCH)? {
-            for embedding in embedder.embed(&batch, file.size())?.chunks(dim) {
+        while let Some(batch) = file.next(pictures * tiles)? {
+            let embeddings = of_pictures(embedder.embed(&batch, file.size())?, tiles, dim);
+            for embedding in embeddings.chunks(dim) {
                 match args.images.get(row) {
                     Some(path) => print(&json!(path), embedding),
                     None => print(&json!(row), embedding),
@@ -69,9 +83,9 @@ pub fn embed(args: &EmbedArgs) -> Result<(), WorkerCommandError> {
         }
         return Ok(());
     }
-    for batch in args.images.chunks(Embedder::BATCH) {
-        let input = normalised(batch, &preprocessing)?;
-        let embeddings = embedder.embed(&input, preprocessing.size)?;
+    for batch in args.images.chunks(pictures) {
+        let input = sight.normalised(batch)?;
+        let embeddings = of_pictures(embedder.embed(&input, size)?, tiles, dim);
         for (path, embedding) in batch.iter().zip(embeddings.chunks(dim)) {
             print(&json!(path), embedding);
         }
@@ -83,20 +97,25 @@ fn print(image: &serde_json::Value, embedding: &[f32]) {
     printer::line(&json!({ "image": image, "embedding": embedding }).to_string());
 }
 
-/// Network input `[batch, 3, size, size]` of pictures.
-fn normalised(paths: &[PathBuf], preprocessing: &Preprocessing) -> Result<Vec<f32>, WorkerCommandError> {
-    let one = |path: &PathBuf| normalised_one(path, preprocessing);
-    let inputs: Vec<Vec<f32>> = paths.par_iter().map(one).collect::<Result<_, _>>()?;
-    Ok(inputs.concat())
+/// How files become network input.
+struct Sight {
+    preprocessing: Preprocessing,
+    view: View,
 }
 
-fn normalised_one(path: &Path, preprocessing: &Preprocessing) -> Result<Vec<f32>, WorkerCommandError> {
-    let bytes = fs::read(path).map_err(at(path))?;
-    let picture = preprocessing
-        .picture(&bytes, &DecodeLimits::default())
-        .map_err(|source| WorkerCommandError::Picture {
-            path: path.to_owned(),
-            source,
-        })?;
-    Ok(preprocessing.normalise(&picture))
+impl Sight {
+    fn seen(&self) -> Preprocessing {
+        self.preprocessing.seen(&self.view)
+    }
+
+    /// Network input `[pictures * tiles, 3, size, size]` of pictures.
+    fn normalised(&self, paths: &[PathBuf]) -> Result<Vec<f32>, WorkerCommandError> {
+        let seen = self.seen();
+        let one = |path: &PathBuf| -> Result<Vec<f32>, WorkerCommandError> {
+            let tiles = tiles(path, &self.preprocessing, &self.view)?;
+            Ok(tiles.iter().flat_map(|tile| seen.normalise(tile)).collect())
+        };
+        let inputs: Vec<Vec<f32>> = paths.par_iter().map(one).collect::<Result<_, _>>()?;
+        Ok(inputs.concat())
+    }
 }

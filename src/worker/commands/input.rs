@@ -100,6 +100,15 @@ impl InputFile {
         })
     }
 
+    /// Refuses inputs that are not whole pictures of `tiles` tiles each.
+    pub(super) fn must_be_groups_of(&self, tiles: usize) -> Result<(), WorkerCommandError> {
+        if self.left.is_multiple_of(tiles) {
+            Ok(())
+        } else {
+            Err(self.unusable("the images of `input` are no multiple of the view's tiles"))
+        }
+    }
+
     /// Edge length of the inputs in pixels.
     pub(super) fn size(&self) -> u32 {
         self.size

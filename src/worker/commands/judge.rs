@@ -4,19 +4,20 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
+use image::RgbImage;
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::{ModelArgs, files, share};
-use crate::base::preprocessing::DecodeLimits;
+use super::{ModelArgs, files, share, tiles};
 use crate::base::{Weights, import};
 use crate::cli::printer;
 use crate::domain::gate::GateSettings;
 use crate::domain::report::{Figure, ImageCounts, Kpi, Report, TrainingFigures};
 use crate::evaluate::knn::KnnSettings;
 use crate::evaluate::{self, Asked, Embeddings, Settings, confusion};
-use crate::mask::{Limits, Mask, apply, apply_artefact, decode};
-use crate::train::Embedder;
+use crate::mask::{Header, Limits, Mask, apply, apply_artefact, decode};
+use crate::train::embed::of_pictures;
+use crate::train::{Embedder, TrainError};
 use crate::worker::control::random_mask;
 use crate::worker::error::{WorkerCommandError, at};
 
@@ -54,7 +55,12 @@ pub struct JudgeArgs {
 /// Judges a mask and prints the verdict with its evidence, beside a random mask of the same density.
 pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
     let base = args.model.weights()?;
-    let Rival { weights, mask } = rival(args, &base)?;
+    let Rival {
+        weights,
+        mask,
+        header,
+    } = rival(args, &base)?;
+    let view = args.model.view(header.as_ref())?;
     let control = match &mask {
         Some(mask) => Some(apply(&random_mask(mask, 0), base.clone())?),
         None => None,
@@ -64,17 +70,10 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
     let labelled: Vec<(usize, &PathBuf)> = (classes.iter().enumerate())
         .flat_map(|(label, (_, paths))| paths.iter().map(move |path| (label, path)))
         .collect();
-    let pictures = (labelled.par_iter())
-        .map(|(_, path)| {
-            let bytes = fs::read(path).map_err(at(path))?;
-            preprocessing
-                .picture(&bytes, &DecodeLimits::default())
-                .map_err(|source| WorkerCommandError::Picture {
-                    path: (*path).clone(),
-                    source,
-                })
-        })
+    let shown = (labelled.par_iter())
+        .map(|(_, path)| tiles(path, &preprocessing, &view))
         .collect::<Result<Vec<_>, WorkerCommandError>>()?;
+    let shown: Vec<RgbImage> = shown.into_iter().flatten().collect();
     let labels: Vec<usize> = labelled.iter().map(|(label, _)| *label).collect();
     let metadata = (labelled.iter().map(|(_, path)| files::metadata(path))).collect::<Result<Vec<_>, _>>()?;
     let classes: Vec<&str> = classes.iter().map(|(name, _)| name.as_str()).collect();
@@ -92,8 +91,11 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
     };
     let device = args.model.open()?;
     let dim = base.architecture.embedding_dim;
-    let embedded =
-        |weights: &Weights| Embedder::new(weights, device)?.embed_pictures(&pictures, &preprocessing);
+    let seen = preprocessing.seen(&view);
+    let embedded = |weights: &Weights| -> Result<_, TrainError> {
+        let of_tiles = Embedder::new(weights, device)?.embed_pictures(&shown, &seen)?;
+        Ok(of_pictures(of_tiles, view.tiles.count(), dim))
+    };
     let of_base = embedded(&base)?;
     let settings = Settings {
         knn: KnnSettings {
@@ -141,6 +143,8 @@ struct Rival {
     weights: Weights,
     /// The mask that makes them of the base, unless they are weights of their own.
     mask: Option<Mask>,
+    /// What is written of that mask.
+    header: Option<Header>,
 }
 
 fn rival(args: &JudgeArgs, base: &Weights) -> Result<Rival, WorkerCommandError> {
@@ -150,7 +154,11 @@ fn rival(args: &JudgeArgs, base: &Weights) -> Result<Rival, WorkerCommandError> 
             .as_ref()
             .expect("the arguments ask for a mask or for weights");
         let weights = import(base.architecture, path)?;
-        return Ok(Rival { weights, mask: None });
+        return Ok(Rival {
+            weights,
+            mask: None,
+            header: None,
+        });
     };
     let artefact = decode(&fs::read(path).map_err(at(path))?, Limits::default())?;
     let mask = artefact.mask(base)?;
@@ -158,6 +166,7 @@ fn rival(args: &JudgeArgs, base: &Weights) -> Result<Rival, WorkerCommandError> 
     Ok(Rival {
         weights,
         mask: Some(mask),
+        header: Some(artefact.header),
     })
 }
 

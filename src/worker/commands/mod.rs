@@ -7,12 +7,17 @@ mod judge;
 mod shown;
 mod train;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use image::RgbImage;
 
-use super::error::WorkerCommandError;
+use super::error::{WorkerCommandError, at};
+use crate::base::preprocessing::DecodeLimits;
 use crate::base::{Architecture, Preprocessing, Weights, architecture, import};
+use crate::domain::View;
+use crate::mask::Header;
 use crate::train::TrainError;
 use crate::train::device::DeviceChoice;
 
@@ -32,6 +37,10 @@ struct ModelArgs {
     /// Edge length of the network's input in pixels
     #[arg(long, value_name = "PIXELS", default_value_t = 96, value_parser = clap::value_parser!(u32).range(32..=1024))]
     size: u32,
+    /// How pictures become input, in a file as TOML or JSON, or as JSON itself (docs/views.md).
+    /// Default: as the mask was trained; without a mask the whole picture
+    #[arg(long, value_name = "FILE", value_parser = crate::cli::view)]
+    view: Option<View>,
     /// What to compute on: auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -42,10 +51,28 @@ struct ModelArgs {
 
 impl ModelArgs {
     fn weights(&self) -> Result<Weights, WorkerCommandError> {
-        let architecture: &'static Architecture = architecture(&self.arch)
-            .ok_or_else(|| WorkerCommandError::UnknownArchitecture(self.arch.clone()))?;
+        let architecture = self.architecture()?;
         architecture.check_size(self.size).map_err(TrainError::from)?;
         Ok(import(architecture, &self.base)?)
+    }
+
+    fn architecture(&self) -> Result<&'static Architecture, WorkerCommandError> {
+        architecture(&self.arch).ok_or_else(|| WorkerCommandError::UnknownArchitecture(self.arch.clone()))
+    }
+
+    /// The view that `mask` was trained with, if one is given: any other on the command line is refused.
+    fn view(&self, mask: Option<&Header>) -> Result<View, WorkerCommandError> {
+        let view = match (self.view, mask) {
+            (Some(given), Some(mask)) => {
+                mask.check_view(&given)?;
+                given
+            }
+            (given, mask) => given.or(mask.map(|mask| mask.view)).unwrap_or_default(),
+        };
+        if let Some(size) = view.size {
+            self.architecture()?.check_size(size).map_err(TrainError::from)?;
+        }
+        Ok(view)
     }
 
     fn preprocessing(&self) -> Preprocessing {
@@ -58,6 +85,20 @@ impl ModelArgs {
     fn open(&self) -> Result<tch::Device, WorkerCommandError> {
         Ok(self.device.open(self.threads)?)
     }
+}
+
+/// What a network sees of the picture in a file: the tiles of `view`.
+fn tiles(
+    path: &Path,
+    preprocessing: &Preprocessing,
+    view: &View,
+) -> Result<Vec<RgbImage>, WorkerCommandError> {
+    let bytes = fs::read(path).map_err(at(path))?;
+    let inputs = preprocessing.inputs(&bytes, view, &DecodeLimits::default());
+    inputs.map_err(|source| WorkerCommandError::Picture {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// A number from 0 to below 1, such as a margin.

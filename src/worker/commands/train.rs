@@ -232,9 +232,11 @@ fn input(args: &TrainArgs) -> Result<AttemptInput, WorkerCommandError> {
     let judging: std::collections::HashSet<_> =
         labelled.iter().map(|labelled| labelled.picture.digest).collect();
     images.retain(|image| !judging.contains(&image.digest));
+    let mut view = args.model.view(None)?;
     let start = match (&args.start, &args.start_scores) {
         (Some(mask), Some(scores)) => {
             let artefact = decode(&fs::read(mask).map_err(at(mask))?, Limits::default())?;
+            view = args.model.view(Some(&artefact.header))?;
             Some(Parent {
                 version: artefact.header.version,
                 scores: fs::read(scores).map_err(at(scores))?,
@@ -246,6 +248,7 @@ fn input(args: &TrainArgs) -> Result<AttemptInput, WorkerCommandError> {
     Ok(AttemptInput {
         base,
         preprocessing: args.model.preprocessing(),
+        view,
         recipe: recipe.within(args.steps.unwrap_or(0)).checked()?,
         seed: args.seed,
         left_out: (all - images.len()) as u64,

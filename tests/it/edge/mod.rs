@@ -8,6 +8,8 @@ mod factory;
 pub mod proxy;
 mod pull;
 mod server;
+#[cfg(feature = "worker")]
+mod view;
 mod whole;
 
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use katagami::base::Weights;
-use katagami::domain::Digest;
+use katagami::domain::{Digest, View};
 use katagami::mask::{
     Artefact, Bits, Coding, Level, Limits, Mask, Prior, apply_artefact_with, decode, encode_with,
 };
@@ -200,6 +200,10 @@ const MANY: &[&str] = &[
     "_bn1.bias",
 ];
 
+/// A view that says something in every field.
+const VIEW: &str = r#"{"region": {"left": 0.125, "top": 0.0625, "width": 0.5, "height": 0.9},
+    "tiles": {"columns": 3, "rows": 2, "overlap": 0.0001}, "size": 128, "bit-depth": "full-range"}"#;
+
 /// A number from 0 to 1 that depends on what it is for alone.
 fn chance(seed: u64, at: u64) -> f64 {
     let mut mixed = seed
@@ -319,6 +323,7 @@ fn write(base: &Weights) {
         Draft("nothing", nothing, None, None, Level::Fast),
         Draft("one", one, None, None, Level::Fast),
         Draft("sparse", sparse.clone(), None, None, Level::Best),
+        Draft("view", sparse.clone(), None, None, Level::Best),
         Draft("sparse-prior", sparse.clone(), None, Some(&prior), Level::Best),
         Draft("statistics", moved(sparse, base), None, None, Level::Fast),
         Draft("1-percent-best", trained(&some, 0.01, 6), None, None, Level::Best),
@@ -367,6 +372,9 @@ fn write(base: &Weights) {
     for Draft(name, mask, parent, prior, level) in drafts {
         let mut header = header_of(&mask, base);
         header.prior = prior.map(Prior::digest);
+        if name == "view" {
+            header.view = View::parse(VIEW).unwrap();
+        }
         if let Some((parent, _)) = &parent {
             header.parent = Some(Digest::of(&fs::read(folder().join(parent)).unwrap()));
         }

@@ -152,7 +152,7 @@ impl From<Share> for f64 {
 
 impl fmt::Display for Share {
     fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
-        f64::from(*self).fmt(to)
+        fmt::Display::fmt(&f64::from(*self), to)
     }
 }
 

@@ -45,7 +45,7 @@ fn a_picture_is_embedded_as_the_mean_of_its_tiles() {
     let embed = |more: &[&str]| {
         worker(
             &[
-                &["embed", "--base", base, "--device", "cpu", "--threads", "1"],
+                &["embed", "--base", base, "--device", "cpu", "--threads", "1"][..],
                 more,
             ]
             .concat(),
@@ -53,7 +53,7 @@ fn a_picture_is_embedded_as_the_mean_of_its_tiles() {
     };
     let of_picture = embedding(&embed(&["--view", &view, picture]).good().json());
     let of_tiles: Vec<&str> = tiles.iter().map(String::as_str).collect();
-    let lines = embed(&[&["--size", "32"], &of_tiles[..]].concat()).good().out;
+    let lines = embed(&[&["--size", "32"][..], &of_tiles[..]].concat()).good().out;
     let of_tiles: Vec<Vec<f64>> = lines
         .lines()
         .map(|line| embedding(&serde_json::from_str(line).unwrap()))
@@ -135,7 +135,8 @@ fn a_mask_carries_its_view_and_is_fed_no_other() {
     assert_eq!(figures["validation"]["images"], 24);
     assert!(figures["images"]["used"].as_u64().unwrap() <= 20);
 
-    let show = |more: &[&str]| katagami(folder.path(), &[&["artefact", "show", &mask], more].concat()).good();
+    let show =
+        |more: &[&str]| katagami(folder.path(), &[&["artefact", "show", &mask][..], more].concat()).good();
     assert_eq!(
         show(&["--json"]).json()["header"]["view"],
         json!({

@@ -488,7 +488,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(said.contains("temprature"), "{said}");
-        assert!(Recipe::parse(&good.replace("steps = 100", "steps = 30")).is_err());
+        assert!(Recipe::parse(&good.replace("steps = 200", "steps = 30")).is_err());
     }
 
     #[test]
@@ -516,12 +516,12 @@ mod tests {
             } = Recipe::factory().within(steps).checked().unwrap().schedule;
             [steps, warm_up, prototypes_frozen]
         };
-        assert_eq!(schedule(0), [100, 30, 20]);
-        assert_eq!(schedule(12), [12, 4, 2]);
+        assert_eq!(schedule(0), [200, 30, 20]);
+        assert_eq!(schedule(12), [12, 2, 1]);
         assert_eq!(schedule(1), [1, 0, 0]);
         assert_eq!(
-            schedule(200),
-            [200, 30, 20],
+            schedule(400),
+            [400, 30, 20],
             "a longer training has no longer warm-up"
         );
         let paper = || Recipe::named("paper-resnet50").unwrap();

@@ -146,7 +146,7 @@ fn every_kind_of_picture_is_trained_on_and_the_same_picture_gives_the_same_input
     let shop = Workshop::new();
     let plain = texture(7, 64, true);
     let twelve = ImageBuffer::<Luma<u16>, _>::from_fn(64, 64, |x, y| {
-        Luma([(u16::from(plain.get_pixel(x, y)[0]) * 4095 + 127) / 255])
+        Luma([((u32::from(plain.get_pixel(x, y)[0]) * 4095 + 127) / 255) as u16])
     });
     let coloured = RgbImage::from_fn(64, 64, |x, y| Rgb([plain.get_pixel(x, y)[0]; 3]));
     let opaque = ImageBuffer::from_fn(64, 64, |x, y| {

@@ -71,7 +71,7 @@ def measured(command):
     watcher.join()
     if process.returncode:
         sys.exit(f"error: {' '.join(map(str, command))} failed")
-    return json.loads(out.strip().splitlines()[-1]), time.monotonic() - began, peak[0]
+    return json.loads(out[out.index("{") :]), time.monotonic() - began, peak[0]
 
 
 def formula(name, shape, index):

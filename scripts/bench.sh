@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Runs benchmarks by name. NAME="codec gate health quality train" (codec and health if none
 # is named), SEED=n: what is trained and drawn. Each result is a line
-# `figure: NAME = NUMBER UNIT`, those of
-# others in the same run.
+# `figure: NAME = NUMBER UNIT`, those of others in the same run.
 # LIST=file measures the masks of a list of one's own (see benches/codec/main.rs)
 # instead of training any, and needs nothing built.
 source "$(dirname "$0")/lib.sh"
@@ -42,7 +41,7 @@ print(next(base["digest"] for base in json.load(sys.stdin) if base["architecture
     base=$KATAGAMI_BASES/$digest/model.safetensors
 }
 
-# The solar cells of the demo as a folder of classes, as links: `elpv KIND...` prints it.
+# The solar cells of the demo as a folder of classes, as links: prints that of elpv, elpv-poly or elpv-mono.
 elpv() {
     local data folder file defect kind class
     data=$("$here/data.sh")

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use sites::Site;
 use study::{Kind, Study};
-use trainings::{Outcome, textures};
+use trainings::Outcome;
 
 /// What is studied.
 #[derive(Debug, Parser)]
@@ -53,23 +53,14 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    trainings::ended(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Outcome<()> {
     let mut sites = Vec::new();
     for set in &arguments.sets {
-        sites.push(match set.split_once('=') {
-            Some((name, folder)) => Site::new(name, folder.into()),
-            None if set == "textures" => Site::new("textures", textures::generated(&arguments.cache)?),
-            None => return Err(format!("`{set}` is no set; use NAME=FOLDER or textures").into()),
-        });
+        let (name, folder) = trainings::named(set, &arguments.cache)?;
+        sites.push(Site::new(name, folder));
     }
     let study = Study::new(&arguments.bin, &arguments.base, &arguments.cache, sites)?;
     let planned = study.plan(arguments.rounds, &arguments.kinds);

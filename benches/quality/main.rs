@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use runs::{Runs, Variant};
-use trainings::{Outcome, textures};
+use trainings::Outcome;
 
 /// What is measured.
 #[derive(Debug, Parser)]
@@ -51,13 +51,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    trainings::ended(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Outcome<()> {
@@ -72,11 +66,7 @@ fn run(arguments: &Arguments) -> Outcome<()> {
     let first = *seeds.first().ok_or("give at least one seed: SEEDS=\"0 1 2\"")?;
     let runs = Runs::new(bin, base, cache, arguments.recipe.as_deref())?;
     for set in &arguments.sets {
-        let (name, folder) = match set.split_once('=') {
-            Some((name, folder)) => (name, PathBuf::from(folder)),
-            None if set == "textures" => ("textures", textures::generated(cache)?),
-            None => return Err(format!("`{set}` is no set; use NAME=FOLDER or textures").into()),
-        };
+        let (name, folder) = trainings::named(set, cache)?;
         let mut masks = Vec::new();
         for seed in seeds {
             masks.push(runs.judged(&folder, &Variant::Mask, *seed)?);

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -12,6 +12,26 @@ pub mod textures;
 
 /// What went well, or a sentence.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// How a bench ends: an error as one sentence.
+pub fn ended(outcome: Outcome<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Name and folder of the set `NAME=FOLDER`, or of `textures`, which are generated into `cache`.
+pub fn named<'a>(set: &'a str, cache: &Path) -> Outcome<(&'a str, PathBuf)> {
+    match set.split_once('=') {
+        Some((name, folder)) => Ok((name, folder.into())),
+        None if set == "textures" => Ok((set, textures::generated(cache)?)),
+        None => Err(format!("`{set}` is no set; use NAME=FOLDER or textures").into()),
+    }
+}
 
 /// The worker's executable, and the base that it works on.
 pub struct Worker {

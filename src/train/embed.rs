@@ -31,6 +31,19 @@ impl Embedder {
         })
     }
 
+    /// A network whose tensors are on the device already.
+    pub(super) fn of_tensors(
+        architecture: &'static Architecture,
+        tensors: &[Tensor],
+        device: tch::Device,
+    ) -> Self {
+        Self {
+            architecture,
+            tensors: tensors.iter().map(Tensor::shallow_clone).collect(),
+            device,
+        }
+    }
+
     /// Embeddings `[batch, dim]`, row by row, of one normalised batch `[batch, 3, size, size]`.
     pub fn embed(&self, input: &[f32], size: u32) -> Result<Vec<f32>, TrainError> {
         let size = size as usize;

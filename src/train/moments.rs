@@ -11,8 +11,7 @@ use image::RgbImage;
 use rayon::prelude::*;
 use tch::Tensor;
 
-use super::backbone::{self, Mode, tensor};
-use super::embed::values;
+use super::embed::Embedder;
 use super::recipe::SelectionRule;
 use super::session::Training;
 use super::{TrainError, augment};
@@ -25,8 +24,6 @@ use crate::evaluate::{self, Embeddings, Settings, Views};
 const FEWEST: usize = 20;
 /// Most that are held out: signals are steady long before, and each moment embeds all of them twice.
 const MOST: usize = 200;
-/// Images that pass through the network at once.
-const BATCH: usize = 64;
 /// The seed of the second views: neither the training's nor the gate's.
 const VIEW_SEED: u64 = 0x6b_65_65_70;
 /// Numbers of a moment in [`Selection::record`].
@@ -79,7 +76,7 @@ pub(super) struct Selection {
     every: u32,
     /// `[images, 3, size, size]`, the plain ones and their second views.
     inputs: [Vec<f32>; 2],
-    size: usize,
+    size: u32,
     /// Embeddings of both by the network as the training began with it.
     began: [Vec<f32>; 2],
     /// All that the product depends on, as it was at the best moment.
@@ -115,7 +112,7 @@ impl Selection {
         let viewed = augment::views(&shown, &recipe.augment, preprocessing, VIEW_SEED);
         let inputs = [plain, viewed].map(|pictures| normalised(&pictures, preprocessing));
         let learning = recipe.schedule.steps - recipe.schedule.warm_up;
-        let size = preprocessing.size as usize;
+        let size = preprocessing.size;
         let embedded = |input| embed(base.architecture, tensors, input, size, device);
         Ok(Some(Self {
             every: rule.every,
@@ -191,17 +188,13 @@ fn embed(
     architecture: &'static Architecture,
     tensors: &[Tensor],
     input: &[f32],
-    size: usize,
+    size: u32,
     device: tch::Device,
 ) -> Result<Vec<f32>, TrainError> {
-    let image = 3 * size * size;
-    let mut embeddings = Vec::new();
-    for batch in input.chunks(BATCH * image) {
-        let input = tensor(batch, &[batch.len() / image, 3, size, size], device)?;
-        let embedded = tch::no_grad(|| backbone::embed(architecture, tensors, &input, Mode::default()))?;
-        embeddings.extend(values(&embedded)?);
-    }
-    Ok(embeddings)
+    let network = Embedder::of_tensors(architecture, tensors, device);
+    let batch = Embedder::BATCH * 3 * (size * size) as usize;
+    let batches = input.chunks(batch).map(|input| network.embed(input, size));
+    Ok(batches.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 fn signals(

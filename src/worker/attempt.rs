@@ -316,6 +316,27 @@ pub(super) fn decoded(input: &AttemptInput, events: &mut dyn AttemptEvents) -> O
     })
 }
 
+/// What an attempt trains; `seen` is its preprocessing through its view.
+pub(super) fn training<'a>(
+    input: &'a AttemptInput,
+    images: &'a Images,
+    seen: &'a Preprocessing,
+    start: Start<'a>,
+    device: tch::Device,
+) -> Training<'a> {
+    Training {
+        base: &input.base,
+        images: &images.tiles,
+        images_digest: images.snapshot,
+        preprocessing: seen,
+        view: &input.view,
+        recipe: &input.recipe,
+        seed: input.seed,
+        start,
+        device,
+    }
+}
+
 /// Trains, from the newest checkpoint that can be used.
 pub(super) fn trained<L: Learner>(
     input: &AttemptInput,
@@ -335,20 +356,11 @@ pub(super) fn trained<L: Learner>(
         None => None,
     };
     let seen = input.preprocessing.seen(&input.view);
-    let training = Training {
-        base: &input.base,
-        images: &images.tiles,
-        images_digest: images.snapshot,
-        preprocessing: &seen,
-        view: &input.view,
-        recipe: &input.recipe,
-        seed: input.seed,
-        start: match &parent {
-            Some((scores, norms)) => Start::Parent { scores, norms },
-            None => Start::KeepAll,
-        },
-        device,
+    let start = match &parent {
+        Some((scores, norms)) => Start::Parent { scores, norms },
+        None => Start::KeepAll,
     };
+    let training = training(input, images, &seen, start, device);
     let attempt = |checkpoint: Option<&[u8]>, events: &mut dyn AttemptEvents| {
         train::<L>(
             &training,

@@ -128,25 +128,30 @@ fn run(
         nominal: architecture.nominal_size as usize,
     };
     let (layers, drop) = (&mut layers, mode.drop);
-    if let Plan::VisionTransformer(plan) = &architecture.plan {
-        let embedding = vision_transformer(layers, plan, &rounded_input, drop)?;
-        return Ok((embedding.f_to_kind(input.kind())?, None));
-    }
-    // Channels last: what libtorch's convolutions on a CPU would otherwise rearrange it to, one by one.
-    let channels_last = &rounded_input
-        .f_permute([0_i64, 2, 3, 1])?
-        .f_contiguous()?
-        .f_permute([0_i64, 3, 1, 2])?;
+    // What libtorch's convolutions on a CPU would otherwise rearrange it to, one by one.
+    let channels_last =
+        || (rounded_input.f_permute([0_i64, 2, 3, 1])?.f_contiguous()?).f_permute([0_i64, 3, 1, 2]);
     let blocks = |stages: &[Vec<_>]| stages.iter().flatten().copied().collect::<Vec<_>>();
     let features = match &architecture.plan {
-        Plan::EfficientNetLite { stages } => {
-            inverted_residual(layers, &blocks(stages), Style::TensorFlow, channels_last, drop)?
+        Plan::EfficientNetLite { stages } => inverted_residual(
+            layers,
+            &blocks(stages),
+            Style::TensorFlow,
+            &channels_last()?,
+            drop,
+        )?,
+        Plan::MobileNetV2 { stages } => inverted_residual(
+            layers,
+            &blocks(stages),
+            Style::Torchvision,
+            &channels_last()?,
+            drop,
+        )?,
+        Plan::ResNet { bottleneck, depths } => resnet(layers, *bottleneck, depths, &channels_last()?)?,
+        Plan::VisionTransformer(plan) => {
+            let embedding = vision_transformer(layers, plan, &rounded_input, drop)?;
+            return Ok((embedding.f_to_kind(input.kind())?, None));
         }
-        Plan::MobileNetV2 { stages } => {
-            inverted_residual(layers, &blocks(stages), Style::Torchvision, channels_last, drop)?
-        }
-        Plan::ResNet { bottleneck, depths } => resnet(layers, *bottleneck, depths, channels_last)?,
-        Plan::VisionTransformer(_) => unreachable!("transformers were run above"),
     };
     let features = features.f_to_kind(input.kind())?;
     let pooled = features.f_mean_dim(&[2_i64, 3][..], false, None)?;

@@ -149,47 +149,6 @@ impl Scores {
         });
         masked.collect()
     }
-
-    /// One step down the gradients ∂L/∂W of the masked weights ([`Scores::masked`]'s order).
-    ///
-    /// They pass straight through the threshold: ∂L/∂S = ∂L/∂W · θ / α.
-    fn step(
-        &mut self,
-        base: &Weights,
-        gradients: &[Vec<f32>],
-        recipe: &Recipe,
-        at: At,
-    ) -> Result<(), TrainError> {
-        let threshold = self.threshold;
-        let rule = &recipe.mask;
-        let scored: Vec<_> = self.tensors.iter_mut().collect();
-        scored.into_par_iter().zip(gradients).try_for_each(
-            |((index, scored), gradient)| -> Result<(), MaskError> {
-                let weights = &base.values[*index];
-                let ones = scored.scores.iter().filter(|score| **score > threshold).count();
-                let alpha = scale(ones, weights.len())?;
-                let mut through: Vec<f32> =
-                    gradient.iter().zip(weights).map(|(g, w)| g * w / alpha).collect();
-                if rule.granularity == Granularity::Filter {
-                    sum_rows(&mut through, base.architecture.tensors[*index].rows());
-                }
-                if rule.normalise {
-                    normalise(&mut through);
-                }
-                match rule.rule {
-                    ScoreRule::Momentum => momentum::descend(scored, &through, rule, at.fall()),
-                    ScoreRule::Evidence => evidence::collect(scored, &through),
-                }
-                Ok(())
-            },
-        )?;
-        if let Some(rule) = &rule.evidence
-            && (at.step + 1).is_multiple_of(rule.window)
-        {
-            evidence::decide(&mut self.tensors, base, rule, threshold);
-        }
-        Ok(())
-    }
 }
 
 /// Gives every element of a row the sum of the row.
@@ -261,6 +220,7 @@ impl Learner for Scores {
         Ok(self.masked(base)?)
     }
 
+    /// Gradients pass straight through the threshold: ∂L/∂S = ∂L/∂W · θ / α, for dropped weights, too.
     fn descend(
         &mut self,
         base: &Weights,
@@ -268,7 +228,35 @@ impl Learner for Scores {
         recipe: &Recipe,
         at: At,
     ) -> Result<(), TrainError> {
-        self.step(base, gradients, recipe, at)
+        let threshold = self.threshold;
+        let rule = &recipe.mask;
+        let scored: Vec<_> = self.tensors.iter_mut().collect();
+        scored.into_par_iter().zip(gradients).try_for_each(
+            |((index, scored), gradient)| -> Result<(), MaskError> {
+                let weights = &base.values[*index];
+                let ones = scored.scores.iter().filter(|score| **score > threshold).count();
+                let alpha = scale(ones, weights.len())?;
+                let mut through: Vec<f32> =
+                    gradient.iter().zip(weights).map(|(g, w)| g * w / alpha).collect();
+                if rule.granularity == Granularity::Filter {
+                    sum_rows(&mut through, base.architecture.tensors[*index].rows());
+                }
+                if rule.normalise {
+                    normalise(&mut through);
+                }
+                match rule.rule {
+                    ScoreRule::Momentum => momentum::descend(scored, &through, rule, at.fall()),
+                    ScoreRule::Evidence => evidence::collect(scored, &through),
+                }
+                Ok(())
+            },
+        )?;
+        if let Some(rule) = &rule.evidence
+            && (at.step + 1).is_multiple_of(rule.window)
+        {
+            evidence::decide(&mut self.tensors, base, rule, threshold);
+        }
+        Ok(())
     }
 
     fn dropped(&self) -> Option<usize> {

@@ -29,7 +29,7 @@ fn step_at(scores: &mut Scores, base: &Weights, gradient: Vec<f32>, mask: &MaskR
         step,
         steps: 1_000_000,
     };
-    scores.step(base, &[gradient], &recipe, at).unwrap();
+    scores.descend(base, &[gradient], &recipe, at).unwrap();
 }
 
 /// Only the first convolution has other weights than 0.

@@ -24,6 +24,9 @@ pub enum Precision {
     /// 8 bits of precision at the same range: half the memory, and faster where the processor
     /// knows it (GPUs since 2020, some CPUs).
     Bfloat16,
+    /// 11 bits of precision, numbers up to 65,504: for NVIDIA cards of before 2020, and for no CPU. The loss is
+    /// scaled, and a step whose gradients leave the range moves nothing.
+    Float16,
 }
 
 /// How the weights learn where they are fine-tuned.

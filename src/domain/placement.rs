@@ -6,9 +6,12 @@
 pub fn placement(count: Option<u32>, device: &str, cards: u32) -> Vec<String> {
     let on_cards = device == "auto" && cards > 0;
     let count = count.unwrap_or(if on_cards { cards } else { 1 });
-    let place = |number: u32| match on_cards {
-        true => format!("cuda:{}", number % cards),
-        false => device.to_owned(),
+    let place = |number: u32| {
+        if on_cards {
+            format!("cuda:{}", number % cards)
+        } else {
+            device.to_owned()
+        }
     };
     (0..count).map(place).collect()
 }

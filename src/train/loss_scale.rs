@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn it_rises_only_after_many_steps_in_a_row_and_not_for_ever() {
         let mut scale = LossScale::new();
-        let mut steps = |scale: &mut LossScale, count: u32| {
+        let steps = |scale: &mut LossScale, count: u32| {
             for step in 0..count {
                 assert!(scale.undo(step, &mut fine()).unwrap());
             }

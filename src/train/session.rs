@@ -104,7 +104,8 @@ pub struct Outcome<P> {
 ///
 /// `told` hears of each step, and is given a checkpoint whenever `checkpoint_every`
 /// has passed and when it answers [`Order::Stop`] (not after [`Order::LeaseLost`]:
-/// then nobody wants it). A panic within becomes an error. So does float16 on a CPU, which is slower there and less exact.
+/// then nobody wants it). A panic within becomes an error. float16 on a CPU is one, too: it is slower there
+/// than float32, and less exact.
 pub fn train<L: Learner>(
     training: &Training,
     resume: Option<&[u8]>,

@@ -151,12 +151,14 @@ pub fn run(args: &RunArgs) -> Result<(), RunError> {
         shutdown: shutdown.clone(),
     };
     let (device, memory_bytes) = describe(args.device.open(args.threads)?);
-    if args.device == DeviceChoice::Auto && cards() > 1 {
+    if args.device == DeviceChoice::Auto {
         let cards = cards();
-        tracing::warn!(
-            cards,
-            "this worker computes on the first card only; start one for each, with --device cuda:N"
-        );
+        if cards > 1 {
+            tracing::warn!(
+                cards,
+                "this worker computes on the first card; start one for each, with --device cuda:N"
+            );
+        }
     }
     let announced = Announced {
         worker: args.name.clone().unwrap_or_else(own_name),

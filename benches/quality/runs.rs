@@ -5,7 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::trainings::{Outcome, Worker, kept, set};
+use crate::trainings::{self, Outcome, Worker, kept, set};
+
+/// Minutes of a training by the default recipe on two idle cores.
+const TRAINING: f64 = 4.0;
+/// Minutes of judging 1,000 images there: base, mask and random mask.
+const JUDGING: f64 = 1.0;
 
 /// What is trained.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +49,14 @@ impl Variant {
             Self::Finetune => "finetune".to_owned(),
             Self::Norms => "norms".to_owned(),
             Self::Longer(factor) => format!("steps_x{factor}"),
+        }
+    }
+
+    /// Steps after the warm-up, beside those of the recipe.
+    fn length(&self) -> f64 {
+        match self {
+            Self::Longer(factor) => *factor,
+            _ => 1.0,
         }
     }
 
@@ -93,12 +106,15 @@ pub struct Runs {
 
 impl Runs {
     /// Runs with the executables in `bin`, on the base in the file `base`.
-    pub fn new(bin: &Path, base: &Path, cache: &Path, recipe: Option<&Path>) -> Outcome<Self> {
+    pub fn new(bin: &Path, base: &Path, cache: &Path, recipe: Option<&Path>, trial: bool) -> Outcome<Self> {
         fs::create_dir_all(cache)?;
-        let recipe = match recipe {
+        let mut recipe = match recipe {
             Some(path) => fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,
             None => include_str!("../../recipes/factory.toml").to_owned(),
         };
+        if trial {
+            recipe = tried(&recipe)?;
+        }
         Ok(Self {
             worker: Worker::new(bin, base),
             cache: cache.to_owned(),
@@ -106,12 +122,42 @@ impl Runs {
         })
     }
 
+    /// Says what is to be done and about how long that takes.
+    pub fn announce(&self, sets: &[(&str, PathBuf)], wanted: &[(Variant, u64)]) -> Outcome<()> {
+        let (mut kept, mut minutes) = (0, 0.0);
+        for (_, set) in sets {
+            let images = trainings::classes(set)?;
+            let images: usize = images.iter().map(|(_, files)| files.len()).sum();
+            for (variant, seed) in wanted {
+                let folder = self.folder(set, &variant.recipe(&self.recipe)?, *seed)?;
+                let [trained, judged] =
+                    ["trained.json", "judged.json"].map(|file| folder.join(file).exists());
+                kept += usize::from(trained && judged);
+                minutes += if trained { 0.0 } else { TRAINING * variant.length() };
+                minutes += if judged {
+                    0.0
+                } else {
+                    JUDGING * images as f64 / 1_000.0
+                };
+            }
+        }
+        eprintln!(
+            "{} trainings with their judgements, {kept} of them kept; about {minutes:.0} minutes on two idle cores",
+            sets.len() * wanted.len(),
+        );
+        Ok(())
+    }
+
+    /// Where a training is kept.
+    fn folder(&self, set: &Path, recipe: &str, seed: u64) -> Outcome<PathBuf> {
+        let key = self.worker.key("quality 1", recipe, &[set], seed)?;
+        Ok(self.cache.join(key))
+    }
+
     /// Trains `variant` on all images of `set` and judges it by their labels, unless that was done before.
     pub fn judged(&self, set: &Path, variant: &Variant, seed: u64) -> Outcome<Judged> {
         let recipe = variant.recipe(&self.recipe)?;
-        let folder = self
-            .cache
-            .join(self.worker.key("quality 1", &recipe, &[set], seed)?);
+        let folder = self.folder(set, &recipe, seed)?;
         fs::create_dir_all(&folder)?;
         let recipe_file = folder.join("recipe.toml");
         fs::write(&recipe_file, &recipe)?;
@@ -140,4 +186,26 @@ impl Runs {
         })?;
         Ok(Judged { trained, judged })
     }
+}
+
+/// The recipe with a few steps on small crops.
+fn tried(recipe: &str) -> Outcome<String> {
+    let mut recipe: toml::Table = recipe.parse()?;
+    for (field, value) in [
+        ("steps", 6),
+        ("warm-up", 1),
+        ("prototypes-frozen", 1),
+        ("batch", 16),
+    ] {
+        set(&mut recipe, "schedule", field, value)?;
+    }
+    for (crop, size) in [("large", 64), ("small", 32)] {
+        let augment = recipe.get_mut("augment").and_then(toml::Value::as_table_mut);
+        let crop = augment.and_then(|augment| augment.get_mut(crop)?.as_table_mut());
+        let crop = crop.ok_or("the recipe has no crops")?;
+        crop.insert("size".to_owned(), size.into());
+    }
+    // So few steps drop nothing at the recipe's rate.
+    set(&mut recipe, "mask", "rate", 0.05)?;
+    Ok(toml::to_string(&recipe)?)
 }

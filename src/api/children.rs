@@ -50,7 +50,10 @@ pub async fn supervise(app: &App, addr: SocketAddr) -> Result<(), StartError> {
     app.tasks.clone().spawn(async move {
         let config = &app.config.workers;
         let cards = if config.device == "auto" {
-            cards(&executable).await
+            tokio::select! {
+                () = app.shutdown.cancelled() => return,
+                cards = cards(&executable) => cards,
+            }
         } else {
             0
         };

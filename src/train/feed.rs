@@ -50,7 +50,7 @@ pub(super) fn ahead<'scope, 'env>(
             let drawn = random::batch(seed, step, trains.len(), batch);
             let batch: Vec<usize> = drawn.iter().map(|image| trains[*image]).collect();
             let [large, small] = multi_crop(images, &batch, &augment, preprocessing, seed, step);
-            let there = onto(&large, device).and_then(|large| Ok([large, onto(&small, device)?]));
+            let there = onto(large, device).and_then(|large| Ok([large, onto(small, device)?]));
             // Nobody listens any more: the training has ended.
             if send.send(there).is_err() {
                 break;
@@ -60,11 +60,12 @@ pub(super) fn ahead<'scope, 'env>(
     receive
 }
 
-/// Lays crops onto the device.
-pub(super) fn onto(crops: &Crops, device: tch::Device) -> Result<Batch, TrainError> {
-    let size = crops.size as usize;
-    let shape = [crops.values.len() / (3 * size * size), 3, size, size].map(|length| length as i64);
-    let here = Tensor::f_from_slice(&crops.values)?.f_reshape(shape)?;
+/// Lays crops onto the device. Takes them, so that they do not lie in memory twice.
+fn onto(crops: Crops, device: tch::Device) -> Result<Batch, TrainError> {
+    let Crops { values, size, count } = crops;
+    let size = size as usize;
+    let shape = [values.len() / (3 * size * size), 3, size, size].map(|length| length as i64);
+    let here = Tensor::f_from_slice(&values)?.f_reshape(shape)?;
     let here = if device.is_cuda() {
         here.f_pin_memory(device)?
     } else {
@@ -72,7 +73,7 @@ pub(super) fn onto(crops: &Crops, device: tch::Device) -> Result<Batch, TrainErr
     };
     Ok(Batch {
         input: here.f_to_dtype_layout((Kind::Float, device), true, false)?,
-        count: crops.count,
+        count,
     })
 }
 
@@ -83,19 +84,20 @@ mod tests {
 
     #[test]
     fn what_lies_on_the_device_is_what_was_drawn() {
+        let drawn: Vec<f32> = (0..2 * 3 * 2 * 2).map(|n| n as f32).collect();
         let crops = Crops {
-            values: (0..2 * 3 * 2 * 2).map(|n| n as f32).collect(),
+            values: drawn.clone(),
             size: 2,
             count: 2,
         };
-        let batch = onto(&crops, tch::Device::Cpu).unwrap();
+        let batch = onto(crops, tch::Device::Cpu).unwrap();
         assert_eq!((batch.input.size(), batch.count), (vec![2, 3, 2, 2], 2));
-        assert_eq!(values(&batch.input).unwrap(), crops.values);
+        assert_eq!(values(&batch.input).unwrap(), drawn);
         let none = Crops {
             values: Vec::new(),
             size: 2,
             count: 0,
         };
-        assert_eq!(onto(&none, tch::Device::Cpu).unwrap().input.size(), [0, 3, 2, 2]);
+        assert_eq!(onto(none, tch::Device::Cpu).unwrap().input.size(), [0, 3, 2, 2]);
     }
 }

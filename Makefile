@@ -30,7 +30,8 @@ run: setup build ## Shows the whole way: server, training, gate, edge, dashboard
 
 .PHONY: test
 test: setup ## Runs all tests
-	$(CARGO) test --release --locked
+	# Many processes share few cores: threads that wait must not spin.
+	OMP_WAIT_POLICY=passive $(CARGO) test --release --locked
 	@tests/browser/run.sh
 
 .PHONY: test-browser

@@ -1,5 +1,6 @@
 //! Trainings and their judgements.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -102,6 +103,7 @@ pub struct Runs {
     worker: Worker,
     cache: PathBuf,
     recipe: String,
+    trial: bool,
 }
 
 impl Runs {
@@ -119,17 +121,22 @@ impl Runs {
             worker: Worker::new(bin, base),
             cache: cache.to_owned(),
             recipe,
+            trial,
         })
     }
 
     /// Says what is to be done and about how long that takes.
     pub fn announce(&self, sets: &[(&str, PathBuf)], wanted: &[(Variant, u64)]) -> Outcome<()> {
-        let (mut kept, mut minutes) = (0, 0.0);
+        let (mut all, mut kept, mut minutes) = (BTreeSet::new(), 0, 0.0);
         for (_, set) in sets {
             let images = trainings::classes(set)?;
             let images: usize = images.iter().map(|(_, files)| files.len()).sum();
             for (variant, seed) in wanted {
                 let folder = self.folder(set, &variant.recipe(&self.recipe)?, *seed)?;
+                // Two variants may be one training.
+                if !all.insert(folder.clone()) {
+                    continue;
+                }
                 let [trained, judged] =
                     ["trained.json", "judged.json"].map(|file| folder.join(file).exists());
                 kept += usize::from(trained && judged);
@@ -141,10 +148,13 @@ impl Runs {
                 };
             }
         }
-        eprintln!(
-            "{} trainings with their judgements, {kept} of them kept; about {minutes:.0} minutes on two idle cores",
-            sets.len() * wanted.len(),
-        );
+        let long = if self.trial {
+            "a trial, a few seconds each".to_owned()
+        } else {
+            format!("about {minutes:.0} minutes on two idle cores")
+        };
+        let all = all.len();
+        eprintln!("{all} trainings with their judgements, {kept} of them kept; {long}");
         Ok(())
     }
 

@@ -10,6 +10,7 @@ mod runs;
 mod table;
 #[path = "../trainings/mod.rs"]
 mod trainings;
+mod trial;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,7 +74,7 @@ fn run(arguments: &Arguments) -> Outcome<()> {
     for set in &arguments.sets {
         let (name, folder) = trainings::named(set, cache)?;
         let folder = if arguments.trial {
-            trainings::some(&folder, cache)?
+            trial::pictures(&folder, cache)?
         } else {
             folder
         };

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::trainings::{self, Outcome, Worker, kept, set};
+use crate::trial;
 
 /// Minutes of a training by the default recipe on two idle cores.
 const TRAINING: f64 = 4.0;
@@ -115,7 +116,7 @@ impl Runs {
             None => include_str!("../../recipes/factory.toml").to_owned(),
         };
         if trial {
-            recipe = tried(&recipe)?;
+            recipe = trial::recipe(&recipe)?;
         }
         Ok(Self {
             worker: Worker::new(bin, base),
@@ -196,26 +197,4 @@ impl Runs {
         })?;
         Ok(Judged { trained, judged })
     }
-}
-
-/// The recipe with a few steps on small crops.
-fn tried(recipe: &str) -> Outcome<String> {
-    let mut recipe: toml::Table = recipe.parse()?;
-    for (field, value) in [
-        ("steps", 6),
-        ("warm-up", 1),
-        ("prototypes-frozen", 1),
-        ("batch", 16),
-    ] {
-        set(&mut recipe, "schedule", field, value)?;
-    }
-    for (crop, size) in [("large", 64), ("small", 32)] {
-        let augment = recipe.get_mut("augment").and_then(toml::Value::as_table_mut);
-        let crop = augment.and_then(|augment| augment.get_mut(crop)?.as_table_mut());
-        let crop = crop.ok_or("the recipe has no crops")?;
-        crop.insert("size".to_owned(), size.into());
-    }
-    // So few steps drop nothing at the recipe's rate.
-    set(&mut recipe, "mask", "rate", 0.05)?;
-    Ok(toml::to_string(&recipe)?)
 }

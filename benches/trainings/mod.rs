@@ -93,26 +93,6 @@ pub fn classes(set: &Path) -> Outcome<Vec<(std::ffi::OsString, Vec<PathBuf>)>> {
         .collect()
 }
 
-/// At most so many pictures of each class are tried.
-const TRIED: usize = 20;
-
-/// A folder of links to some pictures of each class of `set`, made in `cache`: enough to see that a bench works.
-pub fn some(set: &Path, cache: &Path) -> Outcome<PathBuf> {
-    let name = hex::encode(Sha256::digest(set.to_string_lossy().as_bytes()));
-    let folder = cache.join(format!("some-{}", &name[..12]));
-    for (class, files) in classes(set)? {
-        let class = folder.join(class);
-        fs::create_dir_all(&class)?;
-        for file in files.iter().take(TRIED) {
-            let link = class.join(file.file_name().unwrap_or_default());
-            if !link.exists() {
-                std::os::unix::fs::symlink(fs::canonicalize(file)?, link)?;
-            }
-        }
-    }
-    Ok(folder)
-}
-
 /// Sets a field of a recipe's section.
 pub fn set(
     recipe: &mut toml::Table,

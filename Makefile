@@ -28,9 +28,10 @@ build: ## Builds katagami and katagami-worker into target/release
 run: setup build ## Shows the whole way: server, training, gate, edge, dashboard (12 minutes; DEMO="--quick --once" for 2)
 	@scripts/demo.sh $(DEMO)
 
+# Many processes share few cores there: threads that wait must not spin.
 .PHONY: test
 test: setup ## Runs all tests
-	$(CARGO) test --release --locked
+	OMP_WAIT_POLICY=passive $(CARGO) test --release --locked
 	@tests/browser/run.sh
 
 .PHONY: test-browser

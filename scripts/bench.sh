@@ -83,9 +83,10 @@ gate() {
         --bin "$(realpath "$bin")" --base "$base" --cache "$cache/gate" "${sets[@]}")
 }
 
-# Whether masks are worth pulling: by labels that no training saw. SETS (default
-# "elpv textures"; also elpv-poly, elpv-mono), DATA, SEEDS, RIVALS, CURVE=true, RECIPE=FILE.
-# Five minutes a training on two idle cores; what was trained is kept.
+# Whether masks are worth pulling: by labels that no training saw. SETS (default "elpv textures"; also
+# elpv-poly, elpv-mono, NAME=DIR), DATA=DIR (a folder of classes, called as the folder is), SEEDS (default
+# "0 1 2"), RIVALS (default "finetune norms"), CURVE=true, RECIPE=FILE; TRIAL=true: a few steps, no figures.
+# Says first how long it takes; what was trained is kept.
 quality() {
     local sets base
     imported_base
@@ -98,14 +99,16 @@ quality() {
         --bin "$(realpath "$bin")" --base "$base" --cache "$cache/quality" "${sets[@]}")
 }
 
-# Our trainer beside the same training in plain PyTorch (5 GB, once): losses, speed,
-# memory, k-NN of SEEDS (default 3) trainings on each side. Half an hour.
+# Our trainer beside the same training in plain PyTorch (5 GB, once): losses, speed, memory, k-NN of
+# SEEDS (default 3) trainings on each side, and the time to a mask. PART="parity-factory parity-paper
+# speed knn time": only these; TRIAL=true: a few steps of each, no figures. Says first how long it
+# takes (three quarters of an hour in all); what was measured is kept, until anything that decides it changes.
 train() {
     local base python
     python=$("$here/reference.sh")
     imported_base
     "$python" "$here/../benches/train/compare.py" "$(realpath "$bin/katagami-worker")" "$base" \
-        "$here/../recipes" "$(elpv elpv-poly)" "${SEEDS:-3}"
+        "$here/../recipes" "$(elpv elpv-poly)" "$cache/train"
 }
 
 for name in ${NAME:-codec health}; do

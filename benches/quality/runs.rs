@@ -1,11 +1,18 @@
 //! Trainings and their judgements.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::trainings::{Outcome, Worker, kept, set};
+use crate::trainings::{self, Outcome, Worker, kept, set};
+use crate::trial;
+
+/// Minutes of a training by the default recipe on two idle cores.
+const TRAINING: f64 = 4.0;
+/// Minutes of judging 1,000 images there: base, mask and random mask.
+const JUDGING: f64 = 1.0;
 
 /// What is trained.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +51,14 @@ impl Variant {
             Self::Finetune => "finetune".to_owned(),
             Self::Norms => "norms".to_owned(),
             Self::Longer(factor) => format!("steps_x{factor}"),
+        }
+    }
+
+    /// Steps after the warm-up, beside those of the recipe.
+    fn length(&self) -> f64 {
+        match self {
+            Self::Longer(factor) => *factor,
+            _ => 1.0,
         }
     }
 
@@ -89,29 +104,71 @@ pub struct Runs {
     worker: Worker,
     cache: PathBuf,
     recipe: String,
+    trial: bool,
 }
 
 impl Runs {
     /// Runs with the executables in `bin`, on the base in the file `base`.
-    pub fn new(bin: &Path, base: &Path, cache: &Path, recipe: Option<&Path>) -> Outcome<Self> {
+    pub fn new(bin: &Path, base: &Path, cache: &Path, recipe: Option<&Path>, trial: bool) -> Outcome<Self> {
         fs::create_dir_all(cache)?;
-        let recipe = match recipe {
+        let mut recipe = match recipe {
             Some(path) => fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,
             None => include_str!("../../recipes/factory.toml").to_owned(),
         };
+        if trial {
+            recipe = trial::recipe(&recipe)?;
+        }
         Ok(Self {
             worker: Worker::new(bin, base),
             cache: cache.to_owned(),
             recipe,
+            trial,
         })
+    }
+
+    /// Says what is to be done and about how long that takes.
+    pub fn announce(&self, sets: &[(&str, PathBuf)], wanted: &[(Variant, u64)]) -> Outcome<()> {
+        let (mut all, mut kept, mut minutes) = (BTreeSet::new(), 0, 0.0);
+        for (_, set) in sets {
+            let images = trainings::classes(set)?;
+            let images: usize = images.iter().map(|(_, files)| files.len()).sum();
+            for (variant, seed) in wanted {
+                let folder = self.folder(set, &variant.recipe(&self.recipe)?, *seed)?;
+                // Two variants may be one training.
+                if !all.insert(folder.clone()) {
+                    continue;
+                }
+                let [trained, judged] =
+                    ["trained.json", "judged.json"].map(|file| folder.join(file).exists());
+                kept += usize::from(trained && judged);
+                minutes += if trained { 0.0 } else { TRAINING * variant.length() };
+                minutes += if judged {
+                    0.0
+                } else {
+                    JUDGING * images as f64 / 1_000.0
+                };
+            }
+        }
+        let long = if self.trial {
+            "a trial, a few seconds each".to_owned()
+        } else {
+            format!("about {minutes:.0} minutes on two idle cores")
+        };
+        let all = all.len();
+        eprintln!("{all} trainings with their judgements, {kept} of them kept; {long}");
+        Ok(())
+    }
+
+    /// Where a training is kept.
+    fn folder(&self, set: &Path, recipe: &str, seed: u64) -> Outcome<PathBuf> {
+        let key = self.worker.key("quality 1", recipe, &[set], seed)?;
+        Ok(self.cache.join(key))
     }
 
     /// Trains `variant` on all images of `set` and judges it by their labels, unless that was done before.
     pub fn judged(&self, set: &Path, variant: &Variant, seed: u64) -> Outcome<Judged> {
         let recipe = variant.recipe(&self.recipe)?;
-        let folder = self
-            .cache
-            .join(self.worker.key("quality 1", &recipe, &[set], seed)?);
+        let folder = self.folder(set, &recipe, seed)?;
         fs::create_dir_all(&folder)?;
         let recipe_file = folder.join("recipe.toml");
         fs::write(&recipe_file, &recipe)?;

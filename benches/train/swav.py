@@ -5,7 +5,7 @@ Self-masking (arXiv 2409.07577) with the objective of SwAV (arXiv 2006.09882), a
 one would write it with torch and torchvision. Knows none of Katagami's code; it
 reads the same recipe, the same base and, to compare losses, the same crops.
 
-usage: swav.py parity TRACE BASE RECIPE ARCH        losses on the crops of a trace
+usage: swav.py parity TRACE BASE RECIPE ARCH        losses on the crops of a trace, beside those in it
        swav.py speed FOLDER BASE RECIPE ARCH STEPS WORKERS LAYOUT   images a second with so many workers, contiguous or channels-last
        swav.py train FOLDER BASE RECIPE ARCH STEPS SEED OUT   the masked weights, as safetensors
 
@@ -274,7 +274,8 @@ class Trainer:
 # ---- pictures --------------------------------------------------------------
 
 def paths_of(folder):
-    return sorted(path for path in pathlib.Path(folder).rglob("*") if path.is_file())
+    """The files below a folder, but for hidden ones: they are no pictures."""
+    return sorted(path for path in pathlib.Path(folder).rglob("[!.]*") if path.is_file())
 
 
 class MultiCrop(torch.utils.data.Dataset):
@@ -374,7 +375,8 @@ def parity(trace, base, recipe, arch):
 
         losses.append(trainer.advance([crop for crop in crops if len(crop)], drops))
         dropped.append(trainer.dropped())
-    return {"losses": losses, "dropped": dropped}
+    traced = {f"traced{kind}": trace[name].tolist() for kind, name in (("", "losses"), ("_dropped", "dropped"))}
+    return {"losses": losses, "dropped": dropped, **traced}
 
 
 def trained(folder, base, recipe, arch, steps, workers, channels_last, seed):

@@ -18,6 +18,7 @@ use super::start::{StartError, kept_token, new_token};
 use super::state::App;
 use crate::companion;
 use crate::domain::permission::Role;
+use crate::domain::placement::placement;
 
 /// Waits before a worker is started again.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -26,12 +27,13 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 const STEADY: Duration = Duration::from_mins(1);
 /// How long a worker may take to give its job back.
 const LEAVING: Duration = Duration::from_secs(35);
+/// How long a worker's executable may take to say what can compute here; a host of many cards wakes slowly.
+const COUNTING: Duration = Duration::from_secs(30);
 
 /// Starts the workers that the settings ask for, and keeps them running until the shutdown.
 /// Without their executable the server goes on: workers may come from elsewhere.
 pub async fn supervise(app: &App, addr: SocketAddr) -> Result<(), StartError> {
-    let count = app.config.workers.count;
-    if count == 0 {
+    if app.config.workers.count == Some(0) {
         return Ok(());
     }
     let Some(executable) = companion::worker() else {
@@ -43,16 +45,51 @@ pub async fn supervise(app: &App, addr: SocketAddr) -> Result<(), StartError> {
     };
     let token = token(app).await?;
     let server = address(app, addr);
-    for number in 1..=count {
-        let worker = Worker {
-            executable: executable.clone(),
-            server: server.clone(),
-            token: token.clone(),
-            number,
+    let app = app.clone();
+    // Counting cards loads libtorch, and people who wait for the server need not wait for that.
+    app.tasks.clone().spawn(async move {
+        let config = &app.config.workers;
+        let cards = if config.device == "auto" {
+            tokio::select! {
+                () = app.shutdown.cancelled() => return,
+                cards = cards(&executable) => cards,
+            }
+        } else {
+            0
         };
-        app.tasks.spawn(keep(app.clone(), worker));
-    }
+        for (number, device) in (1..).zip(placement(config.count, &config.device, cards)) {
+            let worker = Worker {
+                executable: executable.clone(),
+                server: server.clone(),
+                token: token.clone(),
+                device,
+                number,
+            };
+            app.tasks.spawn(keep(app.clone(), worker));
+        }
+    });
     Ok(())
+}
+
+/// How many NVIDIA cards the worker's libtorch can use; 0 where it does not tell, since a worker works without.
+async fn cards(worker: &Path) -> u32 {
+    let mut command = Command::new(worker);
+    command.arg("devices").stdin(Stdio::null()).kill_on_drop(true);
+    match tokio::time::timeout(COUNTING, command.output()).await {
+        Ok(Ok(told)) if told.status.success() => cards_of(&String::from_utf8_lossy(&told.stdout)),
+        _ => {
+            tracing::warn!(
+                "`katagami-worker devices` does not tell what can compute here; taken for no card"
+            );
+            0
+        }
+    }
+}
+
+/// The cards in the list that `katagami-worker devices` prints, a device a line.
+fn cards_of(list: &str) -> u32 {
+    let cards = list.lines().filter(|line| line.starts_with("cuda:"));
+    u32::try_from(cards.count()).unwrap_or(u32::MAX)
 }
 
 /// Where a worker on this machine finds the server.
@@ -87,6 +124,7 @@ struct Worker {
     executable: PathBuf,
     server: String,
     token: Secret,
+    device: String,
     number: u32,
 }
 
@@ -96,7 +134,7 @@ impl Worker {
         let mut command = Command::new(&self.executable);
         command
             .args(["run", "--server", &self.server, "--token-stdin"])
-            .args(["--device", &app.config.workers.device])
+            .args(["--device", &self.device])
             .args([
                 Path::new("--cache"),
                 &app.config.storage.data.join("worker-cache"),
@@ -173,5 +211,17 @@ async fn leave(mut child: Child, pipe: ChildStdin) {
     if tokio::time::timeout(LEAVING, child.wait()).await.is_err() {
         tracing::warn!("a worker did not end in time and is killed; its lease runs out");
         let _ = child.kill().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cards_are_counted_in_what_the_worker_lists() {
+        assert_eq!(cards_of("cpu  8000.0 MB\n"), 0);
+        let two = "cuda:0 NVIDIA H100  85000.0 MB\ncuda:1 NVIDIA H100  85000.0 MB\ncpu  128000.0 MB\n";
+        assert_eq!(cards_of(two), 2);
     }
 }

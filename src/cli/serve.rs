@@ -38,10 +38,10 @@ pub struct ServeArgs {
     /// the only one
     #[arg(long, value_name = "DIGEST")]
     base: Option<String>,
-    /// Workers to start beside the server; 0: none. Default: 1
+    /// Workers to start beside the server; 0: none. Default: one for each NVIDIA card, or one
     #[arg(long, value_name = "N")]
     workers: Option<u32>,
-    /// What the workers compute on: auto, cpu or cuda:N. Default: auto
+    /// What the workers compute on: auto (each on a card of its own, if there are any), cpu or cuda:N. Default: auto
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
     /// What is logged: a level, or directives such as katagami=debug. Default: info

@@ -249,7 +249,7 @@ mod tests {
         let Loaded { config, origins } = sources.load().unwrap();
         assert_eq!(config.scheduler.lease.as_secs(), 90);
         assert_eq!(config.scheduler.max_attempts.get(), 7);
-        assert_eq!(config.workers.count, 0);
+        assert_eq!(config.workers.count, Some(0));
         assert_eq!(origins["scheduler.lease"], Origin::File(file));
         assert_eq!(
             origins["scheduler.max-attempts"],

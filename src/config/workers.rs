@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct WorkersConfig {
-    /// How many. Default 1; 0 = none: start `katagami worker --server URL` elsewhere.
-    pub count: u32,
+    /// How many. Default: one for each NVIDIA card of this host, or one where there is none;
+    /// 0 = none: start `katagami worker run --server URL` elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
     /// Where they find the server, such as `https://katagami.example`. Default: the
     /// address that it listens on, which needs a certificate of that name if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -19,14 +21,14 @@ pub struct WorkersConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub ca: Option<PathBuf>,
-    /// What they compute on: `auto`, `cpu` or `cuda:N`. Default `auto`.
+    /// What they compute on: `auto`, `cpu` or `cuda:N`. Default `auto`: each on a card of its own, if there are any.
     pub device: String,
 }
 
 impl Default for WorkersConfig {
     fn default() -> Self {
         Self {
-            count: 1,
+            count: None,
             server: None,
             ca: None,
             device: "auto".to_owned(),

@@ -25,6 +25,7 @@ mod draws;
 pub mod embeddings;
 pub mod few_shot;
 mod groups;
+mod heard;
 pub mod knn;
 pub mod label_errors;
 pub mod outliers;
@@ -41,12 +42,13 @@ mod synthetic;
 use crate::domain::image::Metadata;
 use crate::domain::report::{Both, Kpi, LabelFree, LabelledFigures, Widened};
 pub use embeddings::{Embeddings, EvaluateError};
+pub use heard::Heard;
 
 use draws::Drawn;
 use few_shot::FewShotSettings;
 use knn::KnnSettings;
-use paired::{Resampling, one_run};
-use probe::{Gram, ProbeSettings};
+use paired::Resampling;
+use probe::ProbeSettings;
 
 /// How base and mask are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -74,7 +76,7 @@ pub struct Asked<'a> {
     pub judged_before: u32,
 }
 
-/// Compares base and mask on labelled images.
+/// Compares base and mask on labelled images: asks both, then [`compared`].
 pub fn labelled(
     base: &Embeddings,
     mask: &Embeddings,
@@ -82,8 +84,18 @@ pub fn labelled(
     asked: &Asked,
     settings: &Settings,
 ) -> Result<LabelledFigures, EvaluateError> {
-    base.paired_with(labels.len())?;
-    mask.paired_with(labels.len())?;
+    let [base, mask] = [base, mask].map(|of| Heard::of(of, labels, settings));
+    compared(&base?, &mask?, labels, asked, settings)
+}
+
+/// Compares what base and mask said of labelled images; `settings` are those that they were asked with.
+pub fn compared(
+    base: &Heard,
+    mask: &Heard,
+    labels: &[usize],
+    asked: &Asked,
+    settings: &Settings,
+) -> Result<LabelledFigures, EvaluateError> {
     let labels_named = labels.iter().max().map_or(0, |greatest| greatest + 1);
     if labels_named > asked.classes.len() {
         return Err(EvaluateError::Unnamed {
@@ -91,7 +103,6 @@ pub fn labelled(
             names: asked.classes.len(),
         });
     }
-    let smallest_class = probe::smallest_class(labels)?;
     let confidence = Widened::confidence(asked.judged_before);
     let resampling = |kpi: &Kpi| Resampling {
         resamples: if kpi == asked.kpi {
@@ -102,44 +113,28 @@ pub fn labelled(
         runs_too: *kpi == Kpi::FewShot,
         ..settings.resampling
     };
-    let neighbours = |of| knn::leave_one_out(of, labels, &settings.knn).map(|found| one_run(&found, labels));
-    let knn = paired::drawn(
-        &neighbours(base)?,
-        &neighbours(mask)?,
-        labels,
-        &resampling(&Kpi::Knn),
-    )?;
-    let (base, mask) = (Gram::new(base), Gram::new(mask));
-    let few_shot = if smallest_class > settings.few_shot.shots {
-        let shots = |of| few_shot::few_shot(of, labels, &settings.few_shot);
-        let resampling = resampling(&Kpi::FewShot);
-        Some(paired::drawn(
-            &shots(&base)?,
-            &shots(&mask)?,
-            labels,
-            &resampling,
-        )?)
-    } else {
-        None
-    };
-    let probed = |of| probe::cross_validate(of, labels, &settings.probe);
-    let (base, mask) = (probed(&base)?, probed(&mask)?);
+    let smallest_class = base.smallest_class;
+    let knn = paired::drawn(&base.knn, &mask.knn, labels, &resampling(&Kpi::Knn))?;
+    let few_shot = (base.few_shot.as_ref().zip(mask.few_shot.as_ref()))
+        .map(|(base, mask)| paired::drawn(base, mask, labels, &resampling(&Kpi::FewShot)))
+        .transpose()?;
+    let (base, mask) = (&base.probe, &mask.probe);
     let (base_right, mask_right) = (base.right(labels), mask.right(labels));
     let probe = paired::drawn(&base_right, &mask_right, labels, &resampling(&Kpi::Probe))?;
     let classes = confusion::by_label(labels, asked.classes.len());
     let defined = match Definition::of(asked) {
         None => None,
         Some(Definition::Recall(at)) => Some(alarms::recall(
-            &base,
-            &mask,
+            base,
+            mask,
             labels,
             at,
             &classes,
             &resampling(asked.kpi),
         )),
         Some(Definition::Cost(costs)) => Some(costs::cost(
-            &base,
-            &mask,
+            base,
+            mask,
             labels,
             &costs,
             &classes,

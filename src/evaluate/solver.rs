@@ -162,11 +162,13 @@ impl Problem<'_> {
                 gradient.intercepts[class] += unit * error;
             }
         }
-        for class in 0..self.classes {
-            let errors = &gradient.own[class * images..][..images];
-            let product = self.gram.chunks_exact(images.max(1)).map(|row| dot(row, errors));
-            let to = &mut gradient.product[class * images..][..images];
-            to.iter_mut().zip(product).for_each(|(to, value)| *to = value);
+        // Row by row for all classes: of thousands of images the products fit into no cache, and
+        // waiting for them is what a fit does.
+        for (image, row) in self.gram.chunks_exact(images.max(1)).enumerate() {
+            for class in 0..self.classes {
+                let errors = &gradient.own[class * images..][..images];
+                gradient.product[class * images + image] = dot(row, errors);
+            }
         }
         for (to, from) in [(&mut gradient.own, &at.own), (&mut gradient.product, &at.product)] {
             to.iter_mut()

@@ -55,13 +55,18 @@ impl DeviceChoice {
                 format!("cuda:{number}"),
                 "this libtorch has no CUDA or there is no card",
             ),
-            Self::Cuda(number)
-                if i64::try_from(number).is_ok_and(|number| number < tch::Cuda::device_count()) =>
-            {
-                Ok(tch::Device::Cuda(number))
-            }
+            Self::Cuda(number) if number < cards() => Ok(tch::Device::Cuda(number)),
             Self::Cuda(number) => missing(format!("cuda:{number}"), "there are fewer cards"),
         }
+    }
+}
+
+/// How many NVIDIA cards libtorch can use.
+pub fn cards() -> usize {
+    if load_cuda() {
+        usize::try_from(tch::Cuda::device_count()).unwrap_or(0)
+    } else {
+        0
     }
 }
 

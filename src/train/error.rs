@@ -92,6 +92,19 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
     },
+    /// The recipe computes in float16, which no CPU does.
+    #[error(
+        "precision = \"float16\" needs an NVIDIA card, and this computes on a CPU; use --device cuda, or a recipe with \"bfloat16\" or \"float32\""
+    )]
+    NeedsCard,
+    /// The numbers of the network left float16's range.
+    #[error(
+        "the network's numbers leave the range of float16 at step {step}; use a recipe with precision = \"bfloat16\""
+    )]
+    OutOfRange {
+        /// The step.
+        step: u32,
+    },
     /// Masking failed.
     #[error(transparent)]
     Mask(#[from] MaskError),
@@ -116,7 +129,7 @@ fn first_line(error: &tch::TchError) -> String {
 impl Problem for TrainError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Device { .. } => ErrorKind::Unavailable,
+            Self::Device { .. } | Self::NeedsCard => ErrorKind::Unavailable,
             Self::TooFewImages { .. }
             | Self::Recipe(_)
             | Self::NoSuchTensor { .. }
@@ -128,6 +141,7 @@ impl Problem for TrainError {
             | Self::CheckpointOfAnother(_)
             | Self::ScoresDamaged
             | Self::ScoresOfAnother { .. }
+            | Self::OutOfRange { .. }
             | Self::Parent(_) => ErrorKind::Invalid,
             Self::UnknownRecipe(_) => ErrorKind::NotFound,
             Self::Mask(error) => error.kind(),
@@ -152,6 +166,8 @@ impl Problem for TrainError {
             Self::NoMask => "recipe_fine_tunes",
             Self::NoFinetuning => "recipe_trains_a_mask",
             Self::Diverged { .. } => "training_diverged",
+            Self::NeedsCard => "precision_needs_card",
+            Self::OutOfRange { .. } => "out_of_range",
             Self::Mask(error) => error.code(),
             Self::Torch(_) => "libtorch",
         }

@@ -13,11 +13,13 @@ pub mod checkpoint;
 pub mod device;
 pub mod embed;
 mod error;
+mod feed;
 pub mod final_scores;
 #[cfg(test)]
 pub mod generated;
 mod head;
 pub mod learner;
+mod loss_scale;
 pub mod moments;
 pub mod random;
 pub mod recipe;

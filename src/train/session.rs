@@ -3,19 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use image::RgbImage;
 
-use super::augment::multi_crop;
 use super::checkpoint::{self, Identity};
+use super::feed;
 use super::final_scores::FinalScores;
 use super::learner::Learner;
 use super::moments::{self, Moment};
-use super::recipe::Recipe;
+use super::recipe::{Precision, Recipe};
 use super::step::Session;
-use super::{TrainError, panic_text, random};
+use super::{TrainError, panic_text};
 use crate::base::{Preprocessing, Weights};
 use crate::domain::job::Order;
 use crate::domain::{Digest, View};
@@ -105,13 +104,17 @@ pub struct Outcome<P> {
 ///
 /// `told` hears of each step, and is given a checkpoint whenever `checkpoint_every`
 /// has passed and when it answers [`Order::Stop`] (not after [`Order::LeaseLost`]:
-/// then nobody wants it). A panic within becomes an error.
+/// then nobody wants it). A panic within becomes an error. float16 on a CPU is one, too: it is slower there
+/// than float32, and less exact.
 pub fn train<L: Learner>(
     training: &Training,
     resume: Option<&[u8]>,
     checkpoint_every: Duration,
     told: &mut dyn FnMut(Event) -> Order,
 ) -> Result<Outcome<L::Product>, TrainError> {
+    if training.recipe.precision == Precision::Float16 && !training.device.is_cuda() {
+        return Err(TrainError::NeedsCard);
+    }
     // What a panic could leave half done lives inside and is dropped with it.
     let whole = AssertUnwindSafe(|| carried_out::<L>(training, resume, checkpoint_every, told));
     catch_unwind(whole).unwrap_or_else(|panic| Err(TrainError::Panicked(panic_text(&*panic))))
@@ -123,9 +126,7 @@ fn carried_out<L: Learner>(
     checkpoint_every: Duration,
     told: &mut dyn FnMut(Event) -> Order,
 ) -> Result<Outcome<L::Product>, TrainError> {
-    let Training {
-        images, recipe, seed, ..
-    } = *training;
+    let Training { images, recipe, .. } = *training;
     let (steps, batch) = (recipe.schedule.steps, recipe.schedule.batch);
     let (trains, held) = moments::split(
         recipe.selection.as_ref(),
@@ -144,29 +145,11 @@ fn carried_out<L: Learner>(
         session.restore(checkpoint::decode(resume, &identity, steps, session.numbers())?)?;
     }
     std::thread::scope(|scope| {
-        // The next step's crops are drawn while the network is busy with this one's. Nothing
-        // waits in the channel itself, so at most one step's crops lie ready.
-        let (send, crops) = sync_channel(0);
-        let first = session.step();
-        let augment = recipe
-            .augment
-            .clone()
-            .in_patches(training.base.architecture.patch());
-        scope.spawn(move || {
-            for step in first..steps {
-                let drawn = random::batch(seed, step, trains.len(), batch);
-                let batch: Vec<usize> = drawn.iter().map(|image| trains[*image]).collect();
-                let crops = multi_crop(images, &batch, &augment, training.preprocessing, seed, step);
-                // Nobody listens any more: the training has ended.
-                if send.send(crops).is_err() {
-                    break;
-                }
-            }
-        });
+        let crops = feed::ahead(scope, *training, &trains, session.step());
         let mut kept = Instant::now();
         // Ends when the thread that draws has no more steps; or it panicked, which the scope passes on.
         for crops in crops {
-            let loss = session.advance(&crops)?;
+            let loss = session.advance(&crops?)?;
             session.consider()?;
             let step = session.step();
             let order = told(Event::Step(Progress {

@@ -278,6 +278,44 @@ fn half_precision_follows_the_same_training_roughly() {
 }
 
 #[test]
+fn float16_is_for_cards_alone() {
+    let bench = Bench::new(&format!("precision = \"float16\"{QUICK}"));
+    let refused = train::<Scores>(&bench.training(), None, NEVER, &mut |_| Order::Continue).unwrap_err();
+    assert!(matches!(refused, TrainError::NeedsCard));
+    assert!(refused.to_string().contains("--device cuda"), "{refused}");
+}
+
+#[test]
+fn the_scale_of_the_loss_is_part_of_a_checkpoint() {
+    // What is refused on a CPU is the same code there.
+    let bench = Bench::new(&format!("precision = \"float16\"{QUICK}"));
+    let training = bench.training();
+    let run = |resume: Option<&[u8]>, last: u32| {
+        let mut checkpoint = None;
+        let outcome = carried_out::<Scores>(&training, resume, NEVER, &mut |event| match event {
+            Event::Step(progress) if progress.step == last => Order::Stop,
+            Event::Step(_) => Order::Continue,
+            Event::Checkpoint { bytes, .. } => {
+                checkpoint = Some(bytes.to_vec());
+                Order::Continue
+            }
+        });
+        (outcome.unwrap(), checkpoint)
+    };
+    let (whole, none) = run(None, 5);
+    assert!(none.is_none() && whole.losses.iter().all(|loss| loss.is_finite()));
+    assert!(whole.learned.mask.dropped() > 0, "steps move something");
+    for last in [1, 3] {
+        let (_, checkpoint) = run(None, last);
+        same(&run(checkpoint.as_deref(), 5).0, &whole);
+    }
+    // The same state without the scale is no checkpoint of this training.
+    let exact = Bench::new(QUICK);
+    let numbers = |bench: &Bench| Session::<Scores>::new(&bench.training(), &[]).unwrap().numbers();
+    assert_eq!(numbers(&bench), numbers(&exact) + 2);
+}
+
+#[test]
 fn flips_by_evidence_survive_an_interruption_between_two_decisions() {
     let evidence = "rule = \"evidence\", evidence = { window = 3, confidence = 1.5, price = 0.001, most = 9, order = \"benefit\" }";
     let rule = QUICK.replace("skip-first = 8", &format!("skip-first = 8, {evidence}"));

@@ -5,14 +5,15 @@ use std::time::Instant;
 use tch::Tensor;
 
 use super::TrainError;
-use super::augment::Crops;
 use super::backbone::{self, DropConnect, Mode, tensor};
 use super::checkpoint::State;
 use super::embed::values;
+use super::feed::Batch;
 use super::head::Head;
 use super::learner::{At, Learner};
+use super::loss_scale::LossScale;
 use super::moments::{Moment, Selection};
-use super::recipe::{Norms, Recipe};
+use super::recipe::{Norms, Precision, Recipe};
 use super::session::{Outcome, Start, Training};
 use super::swav::{self, Queue, Views};
 use crate::base::{Role, Weights};
@@ -31,6 +32,8 @@ pub(super) struct Session<'a, L> {
     head: Head,
     queue: Option<Queue>,
     selection: Option<Selection>,
+    /// Where the network computes in float16.
+    scale: Option<LossScale>,
     losses: Vec<f64>,
     seconds: f64,
 }
@@ -80,6 +83,7 @@ impl<'a, L: Learner> Session<'a, L> {
             head: Head::new(&recipe.head, base.architecture.embedding_dim, seed),
             queue: queue.map(|rule| Queue::new(rule, recipe.augment.large.count, recipe.head.output)),
             selection: None,
+            scale: (recipe.precision == Precision::Float16).then(LossScale::new),
             losses: Vec::new(),
             seconds: 0.0,
         };
@@ -161,6 +165,7 @@ impl<'a, L: Learner> Session<'a, L> {
             .chain(self.head.planes())
             .chain(queue)
             .chain(selection)
+            .chain(self.scale.iter().map(LossScale::plane))
     }
 
     /// The whole state, for a checkpoint.
@@ -200,6 +205,7 @@ impl<'a, L: Learner> Session<'a, L> {
             .chain(self.head.planes_mut())
             .chain(queue)
             .chain(selection)
+            .chain(self.scale.iter_mut().map(LossScale::plane_mut))
         {
             plane.copy_from_slice(take(plane.len())?);
         }
@@ -232,7 +238,7 @@ impl<'a, L: Learner> Session<'a, L> {
     }
 
     /// One step; answers its loss.
-    pub(super) fn advance(&mut self, crops: &[Crops; 2]) -> Result<f64, TrainError> {
+    pub(super) fn advance(&mut self, crops: &[Batch; 2]) -> Result<f64, TrainError> {
         let began = Instant::now();
         let (step, schedule) = (self.step(), &self.recipe.schedule);
         let head = self.head.leaves(self.device)?;
@@ -250,9 +256,17 @@ impl<'a, L: Learner> Session<'a, L> {
 
         let learned = leaves.len();
         leaves.extend(head);
-        let gradients = Tensor::f_run_backward(&[&loss], &leaves, false, false)?;
-        let gradients = gradients.iter().map(values).collect::<Result<Vec<_>, _>>()?;
-        if let Some(learning_step) = learning_step {
+        let descended = match &self.scale {
+            Some(scale) => loss.f_mul_scalar(f64::from(scale.factor()))?,
+            None => loss.shallow_clone(),
+        };
+        let gradients = Tensor::f_run_backward(&[&descended], &leaves, false, false)?;
+        let mut gradients = gradients.iter().map(values).collect::<Result<Vec<_>, _>>()?;
+        let moves = match &mut self.scale {
+            Some(scale) => scale.undo(step, &mut gradients)?,
+            None => true,
+        };
+        if let Some(learning_step) = learning_step.filter(|_| moves) {
             let at = At {
                 step: learning_step,
                 steps: schedule.steps - schedule.warm_up,
@@ -260,14 +274,16 @@ impl<'a, L: Learner> Session<'a, L> {
             let gradients = &gradients[..learned];
             self.learner.descend(self.base, gradients, self.recipe, at)?;
         }
-        self.head.step(
-            &gradients[learned..],
-            &self.recipe.head,
-            step < schedule.prototypes_frozen,
-        );
+        if moves {
+            let frozen = step < schedule.prototypes_frozen;
+            self.head.step(&gradients[learned..], &self.recipe.head, frozen);
+        }
         let loss = loss.f_double_value(&[])?;
         if !loss.is_finite() {
-            return Err(TrainError::Diverged { step, loss });
+            return Err(match self.scale {
+                Some(_) => TrainError::OutOfRange { step },
+                None => TrainError::Diverged { step, loss },
+            });
         }
         self.losses.push(loss);
         self.seconds += began.elapsed().as_secs_f64();
@@ -294,14 +310,11 @@ impl<'a, L: Learner> Session<'a, L> {
         &self,
         tensors: &[Tensor],
         step: u32,
-        crops: &[Crops; 2],
+        crops: &[Batch; 2],
         norms: Norms,
     ) -> Result<Tensor, TrainError> {
         let mut embeddings = Vec::new();
         for (pass, crops) in crops.iter().enumerate().filter(|(_, crops)| crops.count > 0) {
-            let size = crops.size as usize;
-            let shape = [crops.values.len() / (3 * size * size), 3, size, size];
-            let input = tensor(&crops.values, &shape, self.device)?;
             let drop = DropConnect {
                 rate: self.recipe.swav.drop_connect,
                 seed: self.seed,
@@ -316,7 +329,8 @@ impl<'a, L: Learner> Session<'a, L> {
                     Norms::MovingLarge => pass == 0,
                 },
             };
-            embeddings.push(backbone::embed(self.base.architecture, tensors, &input, mode)?);
+            let input = &crops.input;
+            embeddings.push(backbone::embed(self.base.architecture, tensors, input, mode)?);
         }
         Ok(Tensor::f_cat(&embeddings, 0)?)
     }
@@ -328,7 +342,7 @@ impl<'a, L: Learner> Session<'a, L> {
         head: &[Tensor],
         projections: &Tensor,
         similarities: &Tensor,
-        crops: &[Crops; 2],
+        crops: &[Batch; 2],
     ) -> Result<Tensor, TrainError> {
         let rule = &self.recipe.swav;
         let views = Views {

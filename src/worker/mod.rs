@@ -6,7 +6,7 @@
 //! - [`pictures`], [`evidence`], [`control`]: its parts;
 //! - [`finetune`](mod@finetune): the same training of the weights themselves, to compare;
 //!   [`trace`](mod@trace): its numbers, for another implementation to follow;
-//! - [`commands`]: `embed`, `train` and `judge`, for people;
+//! - [`commands`]: `embed`, `train`, `judge` and `devices`, for people;
 //! - [`run`](mod@run): the process that works for a server; [`work`]: what it does;
 //!   [`lease`], [`fetch`], [`input`], [`progress`], [`patience`], [`failure`]: its parts.
 
@@ -42,6 +42,8 @@ pub enum WorkerCommand {
     Train(Box<commands::TrainArgs>),
     /// Compare a mask with its base on labelled pictures, and say whether it may be released
     Judge(commands::JudgeArgs),
+    /// List what can compute here: NVIDIA cards and the CPU
+    Devices(commands::DevicesArgs),
     /// Work for a server: lease jobs, train, publish; until it is told to end
     Run(run::RunArgs),
 }
@@ -52,6 +54,10 @@ pub fn run(command: WorkerCommand) -> Result<(), WorkerCommandError> {
         WorkerCommand::Embed(args) => commands::embed(&args),
         WorkerCommand::Train(args) => commands::train(&args),
         WorkerCommand::Judge(args) => commands::judge(&args),
+        WorkerCommand::Devices(args) => {
+            commands::devices(&args);
+            Ok(())
+        }
         WorkerCommand::Run(args) => Ok(run::run(&args)?),
     }
 }

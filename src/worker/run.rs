@@ -14,7 +14,7 @@ use super::lease::{Announced, Connection, ProtocolError};
 use super::work::Worker;
 use crate::domain::{ErrorKind, Problem};
 use crate::train::TrainError;
-use crate::train::device::{DeviceChoice, describe};
+use crate::train::device::{DeviceChoice, cards, describe};
 
 /// How long a worker that shuts down may take to keep a checkpoint and give its job back.
 const LEAVING: Duration = Duration::from_secs(30);
@@ -151,6 +151,15 @@ pub fn run(args: &RunArgs) -> Result<(), RunError> {
         shutdown: shutdown.clone(),
     };
     let (device, memory_bytes) = describe(args.device.open(args.threads)?);
+    if args.device == DeviceChoice::Auto {
+        let cards = cards();
+        if cards > 1 {
+            tracing::warn!(
+                cards,
+                "this worker computes on the first card; start one for each, with --device cuda:N"
+            );
+        }
+    }
     let announced = Announced {
         worker: args.name.clone().unwrap_or_else(own_name),
         device,

@@ -172,6 +172,37 @@ fn what_cannot_be_trained_on_is_one_sentence() {
 }
 
 #[test]
+fn what_can_compute_here_is_listed_with_the_cpu_last() {
+    let listed = worker(&["devices"]).good().out;
+    assert!(listed.lines().last().unwrap().starts_with("cpu  "), "{listed}");
+    let listed = worker(&["devices", "--json"]).good().json();
+    let cpu = listed.as_array().unwrap().last().unwrap();
+    assert_eq!(cpu["device"], "cpu");
+    assert!(cpu["memory_bytes"].as_u64().unwrap() > 1 << 28, "{cpu}");
+}
+
+#[test]
+fn float16_is_refused_on_a_cpu_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = stored(&generated_base(1), folder.path(), "base.safetensors");
+    let (images, out) = (pictures(folder.path(), 6), folder.path().join("mask.kgm"));
+    let recipe = folder.path().join("half.toml");
+    std::fs::write(&recipe, format!("precision = \"float16\"\n{QUICK}")).unwrap();
+    let [base, images, recipe, to] = [&base, &images, &recipe, &out].map(|path| path.to_str().unwrap());
+    let refused = worker(&[
+        "train", "--base", base, "--images", images, "--recipe", recipe, "--device", "cpu", "--out", to,
+    ]);
+    assert_eq!(refused.code, Some(5), "{}", refused.err);
+    let said = refused.err.lines().last().unwrap();
+    assert!(
+        said.starts_with("error: ") && said.contains("bfloat16"),
+        "{}",
+        refused.err
+    );
+    assert!(!out.exists());
+}
+
+#[test]
 fn katagami_hands_commands_over_to_the_worker_beside_it() {
     let folder = tempfile::tempdir().unwrap();
     let help = katagami(folder.path(), &["worker", "--help"]).good().out;

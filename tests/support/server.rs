@@ -33,7 +33,7 @@ pub fn settings(folder: &std::path::Path, database: &Database) -> Config {
     config.storage.data = folder.join("data");
     config.storage.bases = folder.join("bases");
     config.storage.database_url = Some(database.url.clone());
-    config.workers.count = 0;
+    config.workers.count = Some(0);
     config
 }
 

@@ -112,6 +112,7 @@ fn run(
     let kind = match mode.precision {
         Precision::Float32 => input.kind(),
         Precision::Bfloat16 => Kind::BFloat16,
+        Precision::Float16 => Kind::Half,
     };
     let rounded_input = input.f_to_kind(kind)?;
     // A convolution's kernel is folded in float32 and rounded then; a transformer's tensors are all rounded first.

@@ -14,7 +14,7 @@ use crate::cli::printer;
 use crate::domain::gate::GateSettings;
 use crate::domain::report::{Figure, ImageCounts, Kpi, Report, TrainingFigures};
 use crate::evaluate::knn::KnnSettings;
-use crate::evaluate::{self, Asked, Embeddings, Settings, confusion};
+use crate::evaluate::{self, Asked, Embeddings, Heard, Settings, confusion};
 use crate::mask::{Header, Limits, Mask, apply, apply_artefact, decode};
 use crate::train::embed::of_pictures;
 use crate::train::{Embedder, TrainError};
@@ -96,7 +96,6 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
         let of_tiles = Embedder::new(weights, device)?.embed_pictures(&shown, &seen)?;
         Ok(of_pictures(of_tiles, view.tiles.count(), dim))
     };
-    let of_base = embedded(&base)?;
     let settings = Settings {
         knn: KnnSettings {
             neighbours: usize::from(args.neighbours),
@@ -104,10 +103,18 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
         },
         ..Settings::default()
     };
+    let heard = |weights: &Weights| -> Result<_, WorkerCommandError> {
+        let embeddings = embedded(weights)?;
+        Ok(Heard::of(
+            &Embeddings::new(&embeddings, dim)?,
+            &labels,
+            &settings,
+        )?)
+    };
+    let of_base = heard(&base)?;
     let against_base = |weights: &Weights| -> Result<_, WorkerCommandError> {
-        let other = embedded(weights)?;
-        let (base, other) = (Embeddings::new(&of_base, dim)?, Embeddings::new(&other, dim)?);
-        Ok(evaluate::labelled(&base, &other, &labels, &asked, &settings)?)
+        let other = heard(weights)?;
+        Ok(evaluate::compared(&of_base, &other, &labels, &asked, &settings)?)
     };
     let training = TrainingFigures {
         flips: mask.as_ref().map_or(0, |mask| mask.dropped() as u64),

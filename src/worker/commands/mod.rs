@@ -1,5 +1,6 @@
 //! The commands of `katagami-worker`, one file each, and what they share.
 
+mod devices;
 mod embed;
 mod files;
 mod input;
@@ -21,6 +22,7 @@ use crate::mask::Header;
 use crate::train::TrainError;
 use crate::train::device::DeviceChoice;
 
+pub(super) use devices::{DevicesArgs, devices};
 pub(super) use embed::{EmbedArgs, embed};
 pub(super) use judge::{JudgeArgs, judge};
 pub(super) use train::{TrainArgs, train};

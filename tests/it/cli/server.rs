@@ -46,7 +46,7 @@ impl Server {
         config.storage.bases = folder.path().join("bases");
         config.server.listen.set_port(0);
         config.server.shutdown_grace = Duration::ZERO;
-        config.workers.count = 0;
+        config.workers.count = Some(0);
         let runtime = Runtime::new().unwrap();
         let running = runtime.block_on(start(config)).unwrap();
         Self {

@@ -40,7 +40,7 @@ impl Factory {
         config.server.listen = ([127, 0, 0, 1], 0).into();
         config.storage.data = folder.path().join("data");
         config.storage.bases = folder.path().join("bases");
-        config.workers.count = 0;
+        config.workers.count = Some(0);
         let server = api::start(config).await.unwrap();
         let admin = server.admin.as_ref().unwrap().secret.reveal().to_owned();
         let client = Client::new(&server.url, Some(&admin), None).unwrap();

@@ -1,0 +1,90 @@
+//! Which numbers of a recipe make sense together.
+
+use super::{AugmentRule, Mode, Recipe, ScoreRule};
+use crate::train::TrainError;
+
+impl Recipe {
+    /// The recipe, if its numbers make sense together.
+    pub fn checked(self) -> Result<Self, TrainError> {
+        let crops = [&self.augment.large, &self.augment.small];
+        let scales = crops
+            .iter()
+            .all(|crop| 0.0 < crop.scale[0] && crop.scale[0] <= crop.scale[1] && crop.scale[1] <= 1.0);
+        let queue = self.swav.queue.as_ref();
+        let AugmentRule {
+            brightness,
+            contrast,
+            saturation,
+            hue,
+            unjittered,
+            grey,
+            blur,
+            ..
+        } = self.augment;
+        let shares = [brightness, contrast, saturation, hue, unjittered, grey, blur];
+        for (right, wrong) in [
+            (
+                self.finetune.is_some() == (self.mode == Mode::Finetune),
+                "mode = \"finetune\" and [finetune] belong together",
+            ),
+            (
+                self.mask.evidence.is_some() == (self.mask.rule == ScoreRule::Evidence),
+                "mask.rule = \"evidence\" and [mask.evidence] belong together",
+            ),
+            (
+                (self.mask.evidence.as_ref()).is_none_or(|rule| {
+                    rule.window >= 3 && rule.most > 0 && rule.confidence >= 0.0 && rule.price >= 0.0
+                }),
+                "mask.evidence needs a window of 3 steps or more, one flip or more, and nothing below 0",
+            ),
+            (
+                self.schedule.steps > self.schedule.warm_up,
+                "schedule.steps must be more than schedule.warm-up",
+            ),
+            (self.schedule.batch > 1, "schedule.batch must be at least 2"),
+            (
+                self.augment.large.count > 1,
+                "augment.large.count must be at least 2: codes are swapped between them",
+            ),
+            (
+                crops.iter().all(|crop| (32..=1024).contains(&crop.size)),
+                "the size of a crop must be 32 to 1024",
+            ),
+            (
+                scales,
+                "the scale of a crop must be two shares of the area, the lesser one first",
+            ),
+            (
+                (self.selection.as_ref())
+                    .is_none_or(|rule| rule.held_out > 0.0 && rule.held_out <= 0.5 && rule.every > 0),
+                "selection.held-out is a share of at most .5, and every some steps",
+            ),
+            (
+                0.0 < self.mask.share && self.mask.share <= 1.0,
+                "mask.share must be above 0 and at most 1",
+            ),
+            (self.head.prototypes > 1, "head.prototypes must be at least 2"),
+            (
+                self.swav.temperature > 0.0 && self.swav.epsilon > 0.0,
+                "temperature and epsilon must be above 0",
+            ),
+            (
+                (0.0..1.0).contains(&self.swav.drop_connect),
+                "swav.drop-connect must be at least 0 and below 1",
+            ),
+            (
+                queue.is_none_or(|queue| queue.length > 0 && (0.0..1.0).contains(&queue.from)),
+                "swav.queue needs a length above 0, and must begin at a share from 0 to below 1",
+            ),
+            (
+                shares.iter().all(|share| (0.0..=1.0).contains(share)),
+                "the numbers of augment are shares: 0 to 1",
+            ),
+        ] {
+            if !right {
+                return Err(TrainError::Recipe(wrong.to_owned()));
+            }
+        }
+        Ok(self)
+    }
+}

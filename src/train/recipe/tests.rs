@@ -1,0 +1,173 @@
+use super::*;
+use crate::base::architecture;
+
+#[test]
+fn the_default_masks_what_was_measured_to_help() {
+    let lite0 = architecture("efficientnet_lite0").unwrap();
+    let masked = Recipe::factory().masked_tensors(lite0).unwrap();
+    let weights: usize = masked.iter().map(|index| lite0.tensors[*index].len()).sum();
+    assert!((3_000_000..3_300_000).contains(&weights), "{weights}");
+}
+
+#[test]
+fn a_misspelt_field_and_a_senseless_number_are_refused() {
+    let good = include_str!("../../../recipes/factory.toml");
+    let said = Recipe::parse(&good.replace("temperature", "temprature"))
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("temprature"), "{said}");
+    assert!(Recipe::parse(&good.replace("steps = 200", "steps = 30")).is_err());
+}
+
+#[test]
+fn a_recipe_that_fine_tunes_says_so_and_how() {
+    let factory = include_str!("../../../recipes/factory.toml");
+    let mode = format!("mode = \"finetune\"\n{factory}");
+    let rule = format!("{factory}\n[finetune]\nrate = 0.01\nmomentum = 0.9\n");
+    for half in [&mode, &rule] {
+        let said = Recipe::parse(half).unwrap_err().to_string();
+        assert!(said.contains("belong together"), "{said}");
+    }
+    let whole = Recipe::parse(&format!("mode = \"finetune\"\n{rule}")).unwrap();
+    assert_eq!(whole.mode, Mode::Finetune);
+    assert_ne!(whole.digest(), Recipe::factory().digest());
+}
+
+#[test]
+fn a_budget_keeps_the_proportions_of_the_beginning() {
+    let schedule = |steps| {
+        let Schedule {
+            steps,
+            warm_up,
+            prototypes_frozen,
+            ..
+        } = Recipe::factory().within(steps).checked().unwrap().schedule;
+        [steps, warm_up, prototypes_frozen]
+    };
+    assert_eq!(schedule(0), [200, 30, 20]);
+    assert_eq!(schedule(12), [12, 2, 1]);
+    assert_eq!(schedule(1), [1, 0, 0]);
+    assert_eq!(
+        schedule(400),
+        [400, 30, 20],
+        "a longer training has no longer warm-up"
+    );
+    let paper = || Recipe::named("paper-resnet50").unwrap();
+    for steps in 1..300 {
+        assert!(Recipe::factory().within(steps).checked().is_ok());
+        assert!(paper().within(steps).checked().is_ok());
+    }
+}
+
+#[test]
+fn recipes_have_names() {
+    for name in crate::domain::job::RECIPES {
+        assert!(Recipe::named(name).is_ok(), "{name}");
+    }
+    let said = Recipe::named("papper").unwrap_err().to_string();
+    assert!(
+        said.contains("papper") && said.contains("paper-resnet50"),
+        "{said}"
+    );
+    assert_eq!(Recipe::named("factory").unwrap(), Recipe::factory());
+}
+
+#[test]
+fn the_papers_recipe_masks_every_convolution_of_a_resnet_and_moves_its_statistics() {
+    let resnet = architecture("resnet50").unwrap();
+    let paper = Recipe::named("paper-resnet50").unwrap();
+    let masked = paper.masked_tensors(resnet).unwrap();
+    let weights: usize = masked.iter().map(|index| resnet.tensors[*index].len()).sum();
+    assert_eq!((masked.len(), weights), (53, 23_454_912));
+    assert_eq!(paper.mask.norms, Norms::Moving);
+    assert_eq!(paper.swav.queue.map(|queue| queue.length), Some(3_840));
+}
+
+#[test]
+fn a_field_at_its_default_is_no_part_of_the_digest() {
+    let json = serde_json::to_string(&Recipe::factory()).unwrap();
+    for field in [
+        "mode",
+        "precision",
+        "finetune",
+        "rule",
+        "pull",
+        "evidence",
+        "norms",
+        "queue",
+        "hue",
+        "flips",
+        "selection",
+        "include",
+        "exclude",
+        "share",
+        "granularity",
+    ] {
+        assert!(!json.contains(field), "{json}");
+    }
+}
+
+#[test]
+fn a_choice_of_tensors_is_part_of_the_digest_and_checked() {
+    let factory = include_str!("../../../recipes/factory.toml");
+    let with =
+        |line: &str| Recipe::parse(&factory.replace("skip-first = 8", &format!("skip-first = 8\n{line}")));
+    for line in [
+        "include = [\"*\"]",
+        "exclude = [\"_blocks.?.*\"]",
+        "share = 0.5",
+        "granularity = \"filter\"",
+    ] {
+        assert_ne!(with(line).unwrap().digest(), Recipe::factory().digest(), "{line}");
+    }
+    assert_eq!(with("share = 1.0").unwrap().digest(), Recipe::factory().digest());
+    for line in [
+        "share = 0.0",
+        "share = 1.5",
+        "share = nan",
+        "granularity = \"layer\"",
+    ] {
+        assert!(with(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn crops_of_a_network_of_patches_are_whole_patches() {
+    let sizes = |patch| {
+        let rule = Recipe::factory().augment.in_patches(patch);
+        [rule.large.size, rule.small.size]
+    };
+    assert_eq!(sizes(1), [96, 64]);
+    assert_eq!(sizes(14), [98, 70]);
+    assert_eq!(sizes(16), [96, 64]);
+}
+
+#[test]
+fn every_number_changes_the_digest() {
+    let one = Recipe::factory();
+    let mut other = one.clone();
+    other.mask.rate *= 2.0;
+    assert_ne!(one.digest(), other.digest());
+}
+
+#[test]
+fn the_digests_of_the_named_recipes_are_those_of_before() {
+    // They stand in masks and checkpoints; another digest is another recipe. Change
+    // these only together with a number of `recipes/`.
+    for (name, digest) in [
+        (
+            "factory",
+            "4545f089ce44ec47ffd5936d520a8b85338bae223079c79215b6801767675324",
+        ),
+        (
+            "paper-resnet50",
+            "a08d29a6ef95eacf091ae781c1f6758a26bf2f6edec76fc6fc7dd5b8df750d15",
+        ),
+    ] {
+        assert_eq!(
+            Recipe::named(name).unwrap().digest().to_string(),
+            digest,
+            "{name}"
+        );
+    }
+}

@@ -13,7 +13,7 @@ use super::random::Stream;
 pub struct FewShotSettings {
     /// Images of each class to train on. Default 10.
     pub shots: usize,
-    /// Draws. Default 20.
+    /// Draws. Default 100: of twenty, the draws themselves are most of the interval.
     pub draws: usize,
     /// The probe's penalty; see [`super::probe::ProbeSettings::l2`].
     pub l2: f64,
@@ -25,7 +25,7 @@ impl Default for FewShotSettings {
     fn default() -> Self {
         Self {
             shots: 10,
-            draws: 20,
+            draws: 100,
             l2: 0.05,
             seed: 0,
         }
@@ -83,7 +83,7 @@ mod tests {
         let (values, labels) = gaussians(150, 24, 3, separation, 8);
         let gram = Gram::new(&Embeddings::new(&values, 24).unwrap());
         let answers = few_shot(&gram, &labels, &FewShotSettings::default()).unwrap();
-        assert_eq!(answers.len(), 20);
+        assert_eq!(answers.len(), 100);
         assert!(
             answers.iter().all(|run| run.iter().flatten().count() == 120),
             "what was learned is not asked"

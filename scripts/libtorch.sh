@@ -30,8 +30,9 @@ if [ "$flavour" = cpu ]; then
     echo 'INPUT(libtorch_cpu.so)' >"$staging/torch/lib/libtorch.so"
 else
     say "Fetching libtorch 2.13.0 with CUDA (about 5 GB) into $target"
-    python3 -m pip install --quiet --no-compile --only-binary=:all: "${platforms[@]}" \
-        --target "$staging" torch==2.13.0
+    python3 -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --only-binary=:all: \
+        "${platforms[@]}" --require-hashes --requirement "$here/wheels-cuda.txt" --target "$staging" \
+        || die "could not install libtorch; check that pip reaches its registry, then run the same command again"
 fi
 touch "$staging/.complete"
 finish "$staging" "$target"

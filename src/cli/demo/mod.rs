@@ -73,9 +73,9 @@ pub enum DemoError {
     /// The server did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The folder was used by somebody else before.
-    #[error("`{}` has a server's data whose admin token is gone; give an empty folder", .0.display())]
-    NoAdmin(PathBuf),
+    /// The folder was used before, by another demo or a server.
+    #[error("`{}` has a server's data; give an empty folder, or one that is not there yet", .0.display())]
+    Used(PathBuf),
     /// The base was not imported.
     #[error(transparent)]
     Base(#[from] StoreError),
@@ -115,7 +115,7 @@ impl Problem for DemoError {
             Self::Missing(_) => ErrorKind::NotFound,
             Self::Command(error) => error.kind(),
             Self::Start(error) => error.kind(),
-            Self::NoAdmin(_) => ErrorKind::Conflict,
+            Self::Used(_) => ErrorKind::Conflict,
             Self::Base(error) => error.kind(),
             Self::Edge(error) => error.kind(),
             Self::Mask(error) => error.kind(),
@@ -129,7 +129,7 @@ impl Problem for DemoError {
             Self::Missing(_) => "demo_data_missing",
             Self::Command(error) => error.code(),
             Self::Start(error) => error.code(),
-            Self::NoAdmin(_) => "no_admin_token",
+            Self::Used(_) => "demo_folder_used",
             Self::Base(error) => error.code(),
             Self::Edge(error) => error.code(),
             Self::Mask(error) => error.code(),

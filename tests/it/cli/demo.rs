@@ -54,6 +54,12 @@ fn the_demo_goes_the_whole_way_and_a_flipped_byte_is_found_at_its_end() {
             .arg(&dir),
     )
     .good();
+    let again = answer(
+        Command::new(env!("CARGO_BIN_EXE_katagami"))
+            .args(["demo", "--once", "--quick", "--dir"])
+            .arg(&dir),
+    );
+    assert!(again.refused(1).contains("empty folder"), "it has a demo's data");
     let text = std::fs::read_to_string(&document).unwrap();
     let document: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(document["version"], env!("CARGO_PKG_VERSION"));

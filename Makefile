@@ -5,9 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export TORCH ?= cpu
 
-# cargo, with libtorch where torch-sys finds it.
-CARGO = LIBTORCH=$$(scripts/libtorch.sh) cargo
-BIN = $${CARGO_TARGET_DIR:-target}/release
+# cargo, with libtorch where torch-sys finds it; without libtorch it is not even started.
+CARGO = export LIBTORCH && LIBTORCH=$$(scripts/libtorch.sh) && cargo
 
 .PHONY: help
 help: ## Lists the targets
@@ -31,6 +30,7 @@ run: setup build ## Shows the whole way: server, training, gate, edge, dashboard
 # Many processes share few cores there: threads that wait must not spin.
 .PHONY: test
 test: setup ## Runs all tests
+	@scripts/tools.sh test
 	OMP_WAIT_POLICY=passive $(CARGO) test --release --locked
 	@tests/browser/run.sh
 
@@ -63,7 +63,7 @@ fix: ## Formats, and applies what the lints can mend
 
 .PHONY: fixtures
 fixtures: setup ## Makes tests/vectors and tests/fixtures anew (5 GB of PyTorch, once)
-	KATAGAMI_WRITE_GOLDEN=1 $(CARGO) test --release --locked --test it format::vectors
+	export KATAGAMI_WRITE_GOLDEN=1 && $(CARGO) test --release --locked --test it format::vectors
 	@scripts/fixtures.sh
 
 .PHONY: check-torch

@@ -6,6 +6,10 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${KATAGAMI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/katagami}
 
+# The machines that wheels are fetched for: pip takes each tag literally, and packages differ in theirs.
+platforms=(--python-version 3.11 --implementation cp --platform any --platform manylinux2014_x86_64)
+for glibc in 5 12 17 18 24 25 26 27 28; do platforms+=(--platform "manylinux_2_${glibc}_x86_64"); done
+
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 
@@ -20,9 +24,7 @@ unpack_wheel() {
     download=$(mktemp -d)
     printf '%s\n' "$pin" >"$download/pin.txt"
     python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
-        --python-version 3.11 --implementation cp --abi cp311 --abi abi3 --abi none \
-        --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 \
-        --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 --platform any \
+        "${platforms[@]}" --abi cp311 --abi abi3 --abi none \
         --require-hashes --requirement "$download/pin.txt" --dest "$download" \
         || { rm -rf "$download"; die "could not download $name; check that pip reaches its registry, then run the same command again"; }
     mkdir -p "$into"

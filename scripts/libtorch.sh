@@ -30,10 +30,9 @@ if [ "$flavour" = cpu ]; then
     echo 'INPUT(libtorch_cpu.so)' >"$staging/torch/lib/libtorch.so"
 else
     say "Fetching libtorch 2.13.0 with CUDA (about 5 GB) into $target"
-    python3 -m pip install --quiet --no-compile --only-binary=:all: --python-version 3.11 --implementation cp \
-        --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux2014_x86_64 \
-        --platform manylinux_2_25_x86_64 --platform manylinux_2_17_x86_64 \
-        --target "$staging" torch==2.13.0
+    python3 -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --only-binary=:all: \
+        "${platforms[@]}" --require-hashes --requirement "$here/wheels-cuda.txt" --target "$staging" \
+        || die "could not install libtorch; check that pip reaches its registry, then run the same command again"
 fi
 touch "$staging/.complete"
 finish "$staging" "$target"

@@ -1,5 +1,8 @@
 //! `/openapi.json`: what no route says of itself.
 
+use std::sync::Arc;
+
+use axum::{Extension, Json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -21,6 +24,24 @@ use crate::wire::problem::ProblemDocument;
     modifiers(&Bearer)
 )]
 pub struct Document;
+
+/// Describes every route, this one included.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "server", operation_id = "describe", security(()),
+    responses((status = OK, content_type = "application/json"))
+)]
+pub async fn show(document: Extension<Arc<utoipa::openapi::OpenApi>>) -> Json<utoipa::openapi::OpenApi> {
+    Json(document.as_ref().clone())
+}
+
+/// Gives what answers GET and HEAD two identifiers: the format wants one for each operation.
+pub fn tell_apart(document: &mut utoipa::openapi::OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        if let Some(id) = item.head.as_mut().and_then(|head| head.operation_id.as_mut()) {
+            id.insert_str(0, "head_");
+        }
+    }
+}
 
 /// Bearer tokens.
 struct Bearer;

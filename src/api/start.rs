@@ -33,6 +33,14 @@ pub enum StartError {
     /// The database's address is wrong.
     #[error(transparent)]
     Url(#[from] InvalidDatabaseUrl),
+    /// The database cannot be opened: it is away, or the address, the user or the password is wrong.
+    #[error("cannot open the database: {reason}; check its address, user and password (`--database-url`)")]
+    Database {
+        /// Whether it may be there in a moment.
+        kind: ErrorKind,
+        /// What the database or the system said.
+        reason: String,
+    },
     /// The catalog failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -80,6 +88,7 @@ impl Problem for StartError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Config(error) => error.kind(),
+            Self::Database { kind, .. } => *kind,
             Self::Catalog(error) => error.kind(),
             Self::Blobs(error) => error.kind(),
             Self::Base(error) => error.kind(),
@@ -96,6 +105,7 @@ impl Problem for StartError {
             Self::Blobs(error) => error.code(),
             Self::Base(error) => error.code(),
             Self::Url(_) => "database_url",
+            Self::Database { .. } => "database",
             Self::Listen { .. } => "listen",
             Self::Certificate { .. } => "certificate",
             Self::Data { .. } => "data_folder",
@@ -161,7 +171,17 @@ impl Running {
 pub async fn open_catalog(config: &Config) -> Result<Catalog, StartError> {
     make_folder(&config.storage.data)?;
     let url: DatabaseUrl = config.storage.database().parse()?;
-    Ok(Catalog::open(&url).await?)
+    Catalog::open(&url).await.map_err(|error| match &error {
+        // Who starts a server looks after its database, and has no other log to read.
+        CatalogError::Database(said) => StartError::Database {
+            kind: error.kind(),
+            reason: match said {
+                sqlx::Error::PoolTimedOut => "nothing answers there".to_owned(),
+                said => said.to_string(),
+            },
+        },
+        _ => error.into(),
+    })
 }
 
 /// Starts a server; it answers when this returns.

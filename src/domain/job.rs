@@ -10,7 +10,7 @@ use super::JobId;
 
 /// The recipes that come with Katagami, the default one first. The server lets
 /// no other name pass, the worker has each of them.
-pub const RECIPES: [&str; 2] = ["factory", "paper-resnet50"];
+pub const RECIPES: [&str; 3] = ["factory", "paper-resnet50", "quick"];
 
 /// Where a job is. Only `queued` and `running` can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]

@@ -50,6 +50,11 @@ pub enum Rejection {
     /// There is no image of the caption's name.
     #[error("there is no image of this name in the upload")]
     CaptionAlone,
+    /// A part of a form is nothing that is known.
+    #[error(
+        "this part of the form has no file name and is not called `caption`; send files with their names, and what is known of a file as `caption` before it"
+    )]
+    FormPart,
     /// A labelled file is not in a folder of its class nor in `labels.csv`.
     #[error("the file has no class: put it into a folder of its class or name it in labels.csv")]
     NoClass,
@@ -93,6 +98,7 @@ impl Rejection {
             Self::TooManyEntries(_) => "too_many_entries",
             Self::Caption(_) => "caption_invalid",
             Self::CaptionAlone => "caption_without_image",
+            Self::FormPart => "form_part",
             Self::NoClass => "no_class",
             Self::ClassName => "class_name",
             Self::Split(_) => "no_such_split",

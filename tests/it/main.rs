@@ -15,6 +15,8 @@ mod blobs;
 mod catalog;
 #[cfg(all(feature = "edge", feature = "server"))]
 mod cli;
+#[cfg(all(feature = "edge", feature = "server", feature = "worker"))]
+mod deploy;
 #[cfg(all(feature = "edge", feature = "server"))]
 mod edge;
 #[cfg(feature = "worker")]
@@ -33,6 +35,7 @@ mod robustness;
 #[cfg(feature = "server")]
 #[path = "../support/server.rs"]
 mod server;
+mod setup;
 #[cfg(feature = "server")]
 #[path = "../support/s3.rs"]
 mod store;

@@ -211,7 +211,7 @@ fn binaries() -> PathBuf {
         .and_then(|answer| String::from_utf8(answer.stdout).ok());
     bin.map(|bin| PathBuf::from(bin.trim()))
         .filter(|bin| bin.join("initdb").exists())
-        .expect("PostgreSQL is needed for the tests; install it with: scripts/tools.sh")
+        .expect("PostgreSQL is needed for the tests; install it with: scripts/tools.sh test")
 }
 
 /// PostgreSQL refuses to run as root: somebody else, if this is root.

@@ -9,13 +9,12 @@ pub mod v1;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::routing::get;
+use axum::{Extension, Router};
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::openapi::Document;
+use super::openapi::{self, Document};
 use super::state::App;
 
 /// What needs a token, and the document that describes it.
@@ -25,6 +24,7 @@ pub fn routes() -> (Router<App>, OpenApi) {
         .split_for_parts();
     let (_, health) = health_routes().split_for_parts();
     document.merge(health);
+    openapi::tell_apart(&mut document);
     (router, document)
 }
 
@@ -34,14 +34,11 @@ fn health_routes() -> OpenApiRouter<App> {
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
+        .routes(routes!(openapi::show))
 }
 
 /// What is asked for without a token and must answer however busy the server is.
 pub fn unlimited(document: OpenApi) -> Router<App> {
     let (router, _) = health_routes().split_for_parts();
-    let document = Arc::new(document);
-    router.route(
-        "/openapi.json",
-        get(move || std::future::ready(axum::Json(document.as_ref().clone()))),
-    )
+    router.layer(Extension(Arc::new(document)))
 }

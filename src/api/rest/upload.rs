@@ -152,7 +152,7 @@ async fn single(app: &App, by: &str, site: &SiteName, request: Request) -> Resul
 struct Form {
     parts: Multipart,
     limits: IntakeConfig,
-    files: u64,
+    entries: u64,
     ended: bool,
 }
 
@@ -161,7 +161,7 @@ fn files(parts: Multipart, limits: IntakeConfig) -> impl Stream<Item = Incoming>
     let form = Form {
         parts,
         limits,
-        files: 0,
+        entries: 0,
         ended: false,
     };
     futures::stream::unfold(form, |mut form| async move {
@@ -193,23 +193,30 @@ impl Form {
         let mut caption = None;
         loop {
             let part = self.parts.next_field().await.map_err(|error| error.body_text())?;
-            let Some(part) = part else { return Ok(None) };
-            let Some(name) = part.file_name().map(printable) else {
-                if part.name() == Some("caption") {
-                    match read_caption(part).await? {
-                        Ok(read) => caption = Some(read),
-                        Err(why) => return Ok(Some(rejected("caption", Rejection::Caption(why)))),
-                    }
-                }
-                continue;
+            let Some(part) = part else {
+                self.ended = true;
+                return Ok(caption.map(|_| rejected("caption", Rejection::CaptionAlone)));
             };
-            self.files += 1;
-            if self.files > self.limits.entries {
+            let file = part.file_name().map(printable);
+            let name = file.clone().or_else(|| part.name().map(printable));
+            let name = name.unwrap_or_default();
+            self.entries += 1;
+            if self.entries > self.limits.entries {
                 self.ended = true;
                 return Ok(Some(rejected(
                     &name,
                     Rejection::TooManyEntries(self.limits.entries),
                 )));
+            }
+            if file.is_none() && name == "caption" {
+                match read_caption(part).await? {
+                    Ok(read) => caption = Some(read),
+                    Err(why) => return Ok(Some(rejected(&name, Rejection::Caption(why)))),
+                }
+                continue;
+            }
+            if file.is_none() {
+                return Ok(Some(rejected(&name, Rejection::FormPart)));
             }
             let content = intake::read(&self.limits, part)
                 .await

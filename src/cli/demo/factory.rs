@@ -80,10 +80,10 @@ impl Factory {
         })
     }
 
-    /// Trains a mask and waits for it.
-    pub async fn train(&mut self, stage: &Stage, steps: Option<u32>) -> Result<(), DemoError> {
+    /// Trains a mask by a recipe, or the default one, and waits for it.
+    pub async fn train(&mut self, stage: &Stage, recipe: Option<&str>) -> Result<(), DemoError> {
         let new = NewJob {
-            budget: steps,
+            recipe: recipe.map(str::to_owned),
             ..NewJob::default()
         };
         let job = stage.client.create_job(&self.site, &new).await?;

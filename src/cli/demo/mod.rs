@@ -37,7 +37,7 @@ pub struct DemoArgs {
     /// End when the table is printed, instead of serving until Ctrl-C
     #[arg(long)]
     once: bool,
-    /// 200 photographs a site and 12 steps: to see that everything works, not what it is worth
+    /// 200 photographs a site and the 12 steps of recipe `quick`: to see that everything works, not what it is worth
     #[arg(long)]
     quick: bool,
     /// Write the table as JSON into this file
@@ -58,6 +58,9 @@ const FACTORIES: [(&str, &str); 2] = [
     ("poly", "Polycrystalline solar cells"),
 ];
 
+/// The recipe of `--quick`: the default one drops nothing in so few steps.
+const QUICK: &str = "quick";
+
 /// Why the demo failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
@@ -70,9 +73,9 @@ pub enum DemoError {
     /// The server did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The folder was used by somebody else before.
-    #[error("`{}` has a server's data whose admin token is gone; give an empty folder", .0.display())]
-    NoAdmin(PathBuf),
+    /// The folder was used before, by another demo or a server.
+    #[error("`{}` has a server's data; give an empty folder, or one that is not there yet", .0.display())]
+    Used(PathBuf),
     /// The base was not imported.
     #[error(transparent)]
     Base(#[from] StoreError),
@@ -112,7 +115,7 @@ impl Problem for DemoError {
             Self::Missing(_) => ErrorKind::NotFound,
             Self::Command(error) => error.kind(),
             Self::Start(error) => error.kind(),
-            Self::NoAdmin(_) => ErrorKind::Conflict,
+            Self::Used(_) => ErrorKind::Conflict,
             Self::Base(error) => error.kind(),
             Self::Edge(error) => error.kind(),
             Self::Mask(error) => error.kind(),
@@ -126,7 +129,7 @@ impl Problem for DemoError {
             Self::Missing(_) => "demo_data_missing",
             Self::Command(error) => error.code(),
             Self::Start(error) => error.code(),
-            Self::NoAdmin(_) => "no_admin_token",
+            Self::Used(_) => "demo_folder_used",
             Self::Base(error) => error.code(),
             Self::Edge(error) => error.code(),
             Self::Mask(error) => error.code(),
@@ -161,9 +164,9 @@ async fn show(args: &DemoArgs, stage: &Stage) -> Result<(), DemoError> {
     for (name, title) in FACTORIES {
         factories.push(Factory::open(stage, &args.data, name, title, most).await?);
     }
-    let steps = args.quick.then_some(12);
+    let recipe = args.quick.then_some(QUICK);
     for factory in &mut factories {
-        factory.train(stage, steps).await?;
+        factory.train(stage, recipe).await?;
     }
     let mut sites = Vec::new();
     for factory in factories {

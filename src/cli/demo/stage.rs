@@ -56,12 +56,15 @@ impl Stage {
         };
         fs::create_dir_all(&folder).map_err(CommandError::at(&folder))?;
         let folder = folder.canonicalize().map_err(CommandError::at(&folder))?;
+        if fs::exists(folder.join("catalog.sqlite")).map_err(CommandError::at(&folder))? {
+            return Err(DemoError::Used(folder));
+        }
         log_into(&folder.join("server.log"))?;
         let base = import_base(&args.data.join("efficientnet-lite0.pth"), &folder.join("bases"))?;
         let server = api::start(config(&folder)).await?;
         let admin = server.admin.as_ref();
         let token = admin.map(|admin| admin.secret.reveal().to_owned());
-        let token = token.ok_or_else(|| DemoError::NoAdmin(folder.clone()))?;
+        let token = token.ok_or_else(|| DemoError::Used(folder.clone()))?;
         printer::note(&format!(
             "the server runs at {} in {}",
             server.url,

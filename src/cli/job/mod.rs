@@ -71,7 +71,8 @@ struct StartArgs {
     /// The snapshot to train on. Default: a new one of all images
     #[arg(long)]
     snapshot: Option<SnapshotId>,
-    /// The recipe: factory, or paper-resnet50 for a base of that architecture. Default: factory
+    /// The recipe: factory, paper-resnet50 for a base of that architecture, or quick, to try out in a
+    /// minute whether everything works. Default: factory
     #[arg(long)]
     recipe: Option<String>,
     /// Steps of training. Default: the recipe's

@@ -50,11 +50,13 @@ impl Recipe {
         Self::parse(include_str!("../../../recipes/factory.toml")).expect("the embedded recipe is tested")
     }
 
-    /// The embedded recipe of that name: `factory`, or `paper-resnet50` with the constants of the paper.
+    /// The embedded recipe of that name: `factory`, `paper-resnet50` with the constants of the paper,
+    /// or `quick`, to try out whether everything works.
     pub fn named(name: &str) -> Result<Self, TrainError> {
         match name {
             "factory" => Ok(Self::factory()),
             "paper-resnet50" => Self::parse(include_str!("../../../recipes/paper-resnet50.toml")),
+            "quick" => Self::parse(include_str!("../../../recipes/quick.toml")),
             _ => Err(TrainError::UnknownRecipe(name.chars().take(80).collect())),
         }
     }

@@ -33,7 +33,7 @@ pub struct TrainArgs {
     /// The folder of pictures; searched with all folders below it
     #[arg(long)]
     images: PathBuf,
-    /// A recipe: factory, paper-resnet50, or a file in TOML
+    /// A recipe: factory, paper-resnet50, quick (to try out whether everything works), or a file in TOML
     #[arg(long, default_value = "factory")]
     recipe: PathBuf,
     /// Steps in all, those of the warm-up counted; fewer than the recipe's shorten its warm-up, too

@@ -67,6 +67,36 @@ async fn a_form_of_images_is_answered_file_by_file(#[values(Sqlite, Postgres)] b
 }
 
 #[tokio::test]
+async fn nothing_of_a_form_is_passed_over_in_silence() {
+    let server = Server::start(Sqlite).await;
+    let engineer = server.engineer("osaka").await;
+    let form = multipart::Form::new()
+        .text("metadata", r#"{"line": "a"}"#)
+        .part("file", file("one.png", picture(1)))
+        .text("caption", r#"{"metadata": {"line": "a"}}"#);
+    let answer = submits_form(&engineer, "osaka", form, "application/json")
+        .await
+        .good()
+        .json();
+    let told: Vec<(&str, &str)> = answer["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| {
+            let what = file["code"].as_str().or(file["fate"].as_str());
+            (file["name"].as_str().unwrap(), what.unwrap())
+        })
+        .collect();
+    let expected = [
+        ("metadata", "form_part"),
+        ("one.png", "accepted"),
+        ("caption", "caption_without_image"),
+    ];
+    assert_eq!(told, expected, "{answer}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn large_answers_come_as_lines() {
     let server = Server::start(Sqlite).await;
     let engineer = server.engineer("osaka").await;

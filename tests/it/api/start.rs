@@ -65,6 +65,33 @@ async fn an_open_address_needs_a_token_that_somebody_made() {
     server.stop().await;
 }
 
+#[test]
+fn a_database_that_cannot_be_opened_is_told_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Postgres.database();
+    let (server, rest) = database.url.split_once("/test_").expect("one of the tests'");
+    let (_, settings) = rest
+        .split_once('?')
+        .expect("the socket's folder is in the address");
+    let elsewhere = format!("{server}/elsewhere?{settings}");
+    let data = folder.path().join("data");
+    let said = katagami(
+        folder.path(),
+        &[
+            "serve",
+            "--data",
+            data.to_str().unwrap(),
+            "--database-url",
+            &elsewhere,
+        ],
+    )
+    .refused(1);
+    assert!(
+        said.contains("\"elsewhere\" does not exist") && said.contains("--database-url"),
+        "{said}"
+    );
+}
+
 #[tokio::test]
 async fn the_first_start_makes_a_token_that_only_its_owner_reads() {
     use std::os::unix::fs::PermissionsExt;

@@ -16,6 +16,7 @@ pub mod image;
 pub mod job;
 pub mod kpi;
 pub mod permission;
+pub mod prior;
 pub mod reason;
 pub mod report;
 pub mod robust;

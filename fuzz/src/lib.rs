@@ -193,7 +193,8 @@ pub fn bits_and_statistics(input: &[u8], delta: bool) {
     let Ok(mask) = artefact.mask_with(&BASE, &coding) else {
         return;
     };
-    assert_eq!(artefact.dropped(), mask.dropped());
+    let before = coding.parent.cloned().unwrap_or_default();
+    assert_eq!(artefact.flips(), mask.flips_against(&before));
     let again = encode_with(&artefact.header, &mask, &BASE, &coding).expect("what is read can be written");
     let reread = read(&again).expect("what is written can be read");
     assert_eq!(reread.mask_with(&BASE, &coding).expect("and decoded"), mask);

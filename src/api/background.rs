@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::deltas;
 use super::state::App;
+use super::{deltas, priors};
 use crate::blobs;
 use crate::catalog::{CatalogError, tokens};
 use crate::domain::Timestamp;
@@ -97,13 +97,19 @@ async fn collect(app: App) {
     }
 }
 
-/// Makes the deltas that devices will ask for.
+/// Makes the deltas that devices will ask for, and the masks coded with priors.
 async fn make_deltas(app: App) {
     loop {
         tokio::select! {
             () = app.shutdown.cancelled() => return,
             made = deltas::once(&app) => if let Err(error) = made {
                 tracing::warn!(error = error.detail(), "deltas were not made; it is tried again");
+            }
+        }
+        tokio::select! {
+            () = app.shutdown.cancelled() => return,
+            made = priors::once(&app) => if let Err(error) = made {
+                tracing::warn!(error = error.detail(), "masks were not coded with the prior; it is tried again");
             }
         }
         tokio::select! {

@@ -16,8 +16,9 @@ use crate::mask::{self, MaskError};
 /// Deltas that are looked up at once.
 const BATCH: u32 = 32;
 
-/// The base that was read last: the next delta mostly has the same one.
-type LastBase = Option<(Digest, Arc<Weights>)>;
+/// The base that was read last: the next mask mostly has the same one.
+#[derive(Default)]
+pub(super) struct LastBase(Option<(Digest, Arc<Weights>)>);
 
 /// Forgets deltas that nobody needs, makes those that devices will ask for, and answers how many
 /// were made. Several servers may make the same one at once; the first one's stays.
@@ -25,7 +26,7 @@ pub async fn once(app: &App) -> Result<u64, ApiError> {
     let mut tx = app.catalog.begin().await?;
     deltas::forget_dead(&mut tx).await?;
     tx.commit().await?;
-    let (mut made, mut base) = (0, None);
+    let (mut made, mut base) = (0, LastBase::default());
     loop {
         let wanted = deltas::wanted(&mut app.catalog.read().await?, BATCH).await?;
         let mut failed = None;
@@ -58,11 +59,7 @@ async fn make(app: &App, wanted: &Wanted, base: &mut LastBase) -> Result<Option<
         tx.commit().await?;
         return Ok(None);
     };
-    let (digest, bytes) = (Digest::of(&found), found.len() as u64);
-    let mut tx = app.catalog.begin().await?;
-    blobs::touch(&mut tx, &digest, bytes).await?;
-    tx.commit().await?;
-    app.blobs.put_known(&digest, found.into()).await?;
+    let (digest, bytes) = stored(app, found).await?;
     let mut tx = app.catalog.begin().await?;
     deltas::put(&mut tx, wanted, Some((digest, bytes))).await?;
     tx.commit().await?;
@@ -71,11 +68,21 @@ async fn make(app: &App, wanted: &Wanted, base: &mut LastBase) -> Result<Option<
     Ok(Some(bytes))
 }
 
+/// Stores bytes that were just made as a blob, for a row that is to name it.
+pub(super) async fn stored(app: &App, made: Vec<u8>) -> Result<(Digest, u64), ApiError> {
+    let (digest, bytes) = (Digest::of(&made), made.len() as u64);
+    let mut tx = app.catalog.begin().await?;
+    blobs::touch(&mut tx, &digest, bytes).await?;
+    tx.commit().await?;
+    app.blobs.put_known(&digest, made.into()).await?;
+    Ok((digest, bytes))
+}
+
 /// The delta; none if there is none between these artefacts.
 async fn coded(app: &App, wanted: &Wanted, base: &mut LastBase) -> Result<Option<Vec<u8>>, ApiError> {
     let parent = app.blobs.get(&wanted.parent_artefact).await?;
     let whole = app.blobs.get(&wanted.artefact).await?;
-    let weights = weights(app, &wanted.base, base).await?;
+    let weights = base.weights(app, &wanted.base).await?;
     let coded = blocking(move || mask::delta::make(&parent, &whole, &weights)).await;
     Ok(coded.unwrap_or_else(|error| {
         let (site, parent, version) = (&wanted.site, wanted.parent, wanted.version);
@@ -84,18 +91,20 @@ async fn coded(app: &App, wanted: &Wanted, base: &mut LastBase) -> Result<Option
     }))
 }
 
-/// The weights of a base.
-async fn weights(app: &App, digest: &Digest, last: &mut LastBase) -> Result<Arc<Weights>, ApiError> {
-    if let Some((_, weights)) = last.as_ref().filter(|(known, _)| known == digest) {
-        return Ok(weights.clone());
+impl LastBase {
+    /// The weights of a base.
+    pub(super) async fn weights(&mut self, app: &App, digest: &Digest) -> Result<Arc<Weights>, ApiError> {
+        if let Some((_, weights)) = self.0.as_ref().filter(|(known, _)| known == digest) {
+            return Ok(weights.clone());
+        }
+        let base = crate::catalog::bases::get(&mut app.catalog.read().await?, digest).await?;
+        let base = base.ok_or(CatalogError::NoBase)?;
+        let file = app.blobs.get(&base.file).await?;
+        let name = base.manifest.architecture;
+        let architecture = architecture(&name).ok_or(MaskError::UnknownArchitecture(name))?;
+        let read = blocking(move || bases::weights(&file, architecture));
+        let weights = Arc::new(read.await?);
+        self.0 = Some((*digest, weights.clone()));
+        Ok(weights)
     }
-    let base = crate::catalog::bases::get(&mut app.catalog.read().await?, digest).await?;
-    let base = base.ok_or(CatalogError::NoBase)?;
-    let file = app.blobs.get(&base.file).await?;
-    let name = base.manifest.architecture;
-    let architecture = architecture(&name).ok_or(MaskError::UnknownArchitecture(name))?;
-    let read = blocking(move || bases::weights(&file, architecture));
-    let weights = Arc::new(read.await?);
-    *last = Some((*digest, weights.clone()));
-    Ok(weights)
 }

@@ -20,6 +20,7 @@ pub mod listener;
 pub mod observe;
 pub mod openapi;
 pub mod order;
+pub mod priors;
 pub mod rest;
 pub mod secret;
 pub mod start;

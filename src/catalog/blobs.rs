@@ -26,7 +26,9 @@ macro_rules! unreferenced {
               AND NOT EXISTS (SELECT 1 FROM job WHERE job.report = blob.digest)
               AND NOT EXISTS (SELECT 1 FROM mask WHERE mask.artefact = blob.digest
                   OR mask.scores = blob.digest OR mask.report = blob.digest)
-              AND NOT EXISTS (SELECT 1 FROM mask_delta WHERE mask_delta.artefact = blob.digest)",
+              AND NOT EXISTS (SELECT 1 FROM mask_delta WHERE mask_delta.artefact = blob.digest)
+              AND NOT EXISTS (SELECT 1 FROM prior WHERE prior.file = blob.digest)
+              AND NOT EXISTS (SELECT 1 FROM mask_with_prior WHERE mask_with_prior.artefact = blob.digest)",
             $after
         )
     };

@@ -64,6 +64,12 @@ pub enum CatalogError {
         /// How.
         state: &'static str,
     },
+    /// There is no such population prior.
+    #[error("there is no prior {prior}; list them with `katagami prior list`")]
+    NoSuchPrior {
+        /// The digest asked for.
+        prior: Digest,
+    },
     /// There is no such mask.
     #[error("site `{site}` has no mask {version}; list them with `katagami mask list {site}`")]
     NoSuchMask {
@@ -187,6 +193,7 @@ impl Problem for CatalogError {
             | Self::NoSuchSnapshot { .. }
             | Self::NoSuchJob { .. }
             | Self::NoSuchMask { .. }
+            | Self::NoSuchPrior { .. }
             | Self::NoSuchChannel { .. }
             | Self::NoSuchDevice { .. }
             | Self::NoSuchToken { .. }
@@ -216,6 +223,7 @@ impl Problem for CatalogError {
             Self::NoSuchJob { .. } => "no_such_job",
             Self::JobEnded { .. } => "job_ended",
             Self::NoSuchMask { .. } => "no_such_mask",
+            Self::NoSuchPrior { .. } => "no_such_prior",
             Self::NoSuchChannel { .. } => "no_such_channel",
             Self::ChannelMoved { .. } => "channel_moved",
             Self::NoSuchDevice { .. } => "no_such_device",

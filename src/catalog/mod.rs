@@ -28,6 +28,7 @@ pub mod images;
 pub mod jobs;
 pub mod leases;
 pub mod masks;
+pub mod priors;
 pub mod rejections;
 pub mod sites;
 pub mod snapshots;

@@ -17,6 +17,7 @@ struct SiteRow {
     title: String,
     kpi: Kpi,
     gate: Json<GateSettings>,
+    lends_masks: bool,
     created_at: Timestamp,
     images: Count,
     open_jobs: Count,
@@ -32,6 +33,7 @@ impl From<SiteRow> for Site {
             title: row.title,
             kpi: row.kpi,
             gate: row.gate.0,
+            lends_masks: row.lends_masks,
             created_at: row.created_at,
             images: row.images.0,
             open_jobs: row.open_jobs.0,
@@ -45,7 +47,7 @@ impl From<SiteRow> for Site {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT name, title, kpi, gate, created_at,
+            "SELECT name, title, kpi, gate, lends_masks, created_at,
                 (SELECT COUNT(*) FROM image WHERE image.site = site.name AND deleted_at IS NULL) AS images,
                 (SELECT COUNT(*) FROM job WHERE job.site = site.name AND state IN ('queued', 'running')) AS open_jobs,
                 (SELECT COUNT(*) FROM mask WHERE mask.site = site.name) AS masks,
@@ -123,10 +125,10 @@ pub async fn update(
     by: &str,
 ) -> Result<Site, CatalogError> {
     const SQL: &str = "UPDATE site SET title = COALESCE($2, title), kpi = COALESCE($3, kpi),
-        gate = COALESCE($4, gate) WHERE name = $1";
+        gate = COALESCE($4, gate), lends_masks = COALESCE($5, lends_masks) WHERE name = $1";
     let changed = on!(tx, db => {
         sqlx::query(SQL).bind(site).bind(change.title.as_deref().map(text)).bind(&change.kpi).bind(change.gate.map(Json))
-            .execute(db).await?.rows_affected()
+            .bind(change.lends_masks).execute(db).await?.rows_affected()
     });
     if changed == 0 {
         return Err(CatalogError::NoSuchSite { site: site.clone() });

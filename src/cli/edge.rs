@@ -249,7 +249,8 @@ async fn pull(server: ServerArgs, folder: FolderArgs, as_json: bool) -> Result<(
         printer::json(&json!({
             "switched": outcome.switched, "held": outcome.held,
             "base_bytes": outcome.base_bytes, "mask_bytes": outcome.mask.unwrap_or_default().bytes,
-            "delta": outcome.mask.unwrap_or_default().delta, "status": status,
+            "delta": outcome.mask.unwrap_or_default().delta,
+            "with_prior": outcome.mask.unwrap_or_default().with_prior, "status": status,
         }));
     } else {
         printer::line(&sentence(&status, &outcome));
@@ -271,9 +272,13 @@ fn sentence(status: &Status, outcome: &Outcome) -> String {
     let place = status.model.as_ref().map(|model| model.display().to_string());
     let mask = outcome.mask.unwrap_or_default();
     let fetched = printer::bytes(outcome.base_bytes + mask.bytes);
-    let delta = if mask.delta { ", the mask as a delta" } else { "" };
+    let way = match mask {
+        Fetched { delta: true, .. } => ", the mask as a delta",
+        Fetched { with_prior: true, .. } => ", the mask coded with the population prior",
+        _ => "",
+    };
     format!(
-        "{what} {how}: {} ({fetched} fetched{delta})",
+        "{what} {how}: {} ({fetched} fetched{way})",
         place.unwrap_or_default()
     )
 }
@@ -360,6 +365,9 @@ fn status(folder: FolderArgs, as_json: bool) -> Result<(), EdgeCommandError> {
         let whole = printer::bytes(fetched.artefact_bytes);
         let how = match fetched {
             Fetched { delta: true, .. } => format!("{bytes} as a delta; the mask has {whole}"),
+            Fetched { with_prior: true, .. } => {
+                format!("{bytes} coded with the population prior; the mask has {whole}")
+            }
             _ => format!("{bytes}; the mask has {whole}"),
         };
         say("fetched", &how);

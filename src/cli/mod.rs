@@ -31,6 +31,8 @@ pub mod offline;
 pub mod online;
 pub mod printer;
 #[cfg(feature = "client")]
+pub mod prior;
+#[cfg(feature = "client")]
 pub mod progress;
 #[cfg(feature = "client")]
 pub mod release;

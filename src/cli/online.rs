@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::remote::CommandError;
-use super::{admin, device, images, job, mask, release, site, snapshot, validation};
+use super::{admin, device, images, job, mask, prior, release, site, snapshot, validation};
 
 /// A command that speaks to a server.
 #[derive(Debug, Subcommand)]
@@ -20,6 +20,8 @@ pub enum Online {
     Job(job::JobArgs),
     /// Look at masks, their reports and verdicts, and get their files
     Mask(mask::MaskArgs),
+    /// Learn population priors from the masks of sites that lend them, and get them
+    Prior(prior::PriorArgs),
     /// Release masks to a site's channels, and take them back
     Release(release::ReleaseArgs),
     /// Enrol a site's edge devices, and see what they run
@@ -38,6 +40,7 @@ impl Online {
             Self::Snapshot(args) => snapshot::run(args).await,
             Self::Job(args) => job::run(args).await,
             Self::Mask(args) => mask::run(args).await,
+            Self::Prior(args) => prior::run(args).await,
             Self::Release(args) => release::run(args).await,
             Self::Device(args) => device::run(args).await,
             Self::Admin(args) => admin::run(args).await,

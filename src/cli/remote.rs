@@ -148,6 +148,9 @@ pub enum CommandError {
     /// A job was cancelled while it was watched.
     #[error("job {0} was cancelled")]
     JobCancelled(crate::domain::JobId),
+    /// No prior, or several, have a digest that begins so.
+    #[error("there is no one prior that begins with `{0}`; list them with `katagami prior list`")]
+    NoSuchPrior(String),
     /// A channel has never pointed anywhere else.
     #[error(
         "channel `{channel}` of `{site}` was never moved; set it with `katagami release set {site} {channel} VERSION`"
@@ -176,6 +179,7 @@ impl Problem for CommandError {
             | Self::Remembered(_)
             | Self::NothingToSend(_)
             | Self::Rejected { .. } => ErrorKind::Invalid,
+            Self::NoSuchPrior(_) => ErrorKind::NotFound,
             Self::Client(source) | Self::BrokenOff { source, .. } => source.kind(),
             #[cfg(feature = "server")]
             Self::Offline(error) => error.kind(),
@@ -196,6 +200,7 @@ impl Problem for CommandError {
             Self::Client(source) => source.code(),
             #[cfg(feature = "server")]
             Self::Offline(error) => error.code(),
+            Self::NoSuchPrior(_) => "no_such_prior",
             Self::BrokenOff { .. } => "submission_broken_off",
             Self::Io { .. } => "file_unusable",
             Self::NothingToSend(_) => "nothing_to_send",

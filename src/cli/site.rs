@@ -7,7 +7,7 @@ use super::remote::{CommandError, Remote};
 use crate::domain::SiteName;
 use crate::domain::gate::GateSettings;
 use crate::domain::report::Kpi;
-use crate::wire::v1::sites::{NewSite, Site};
+use crate::wire::v1::sites::{NewSite, Site, SiteChange};
 
 /// Make sites (factories) and look at them
 #[derive(Debug, Args)]
@@ -24,6 +24,8 @@ enum SiteCommand {
     Create(Create),
     /// List the sites
     List,
+    /// Change a site: its title, and whether it lends its masks
+    Change(Change),
     /// Show a site, and what to do there next
     Show {
         /// The site
@@ -50,6 +52,19 @@ struct Create {
     /// hundredth of the figure
     #[arg(long, value_parser = margin)]
     margin: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+struct Change {
+    /// The site
+    site: SiteName,
+    /// Its name for people
+    #[arg(long, required_unless_present = "lend_masks")]
+    title: Option<String>,
+    /// Whether population priors may be learned from its masks: sums over the rows and columns of three
+    /// sites' masks or more, which every site's devices may fetch
+    #[arg(long, value_name = "true|false")]
+    lend_masks: Option<bool>,
 }
 
 fn margin(text: &str) -> Result<f64, String> {
@@ -82,6 +97,15 @@ pub async fn run(args: SiteArgs) -> Result<(), CommandError> {
         SiteCommand::List => {
             let sites = client.all_sites().await?;
             args.remote.answer(&sites, || list(&sites));
+        }
+        SiteCommand::Change(change) => {
+            let wanted = SiteChange {
+                title: change.title,
+                lends_masks: change.lend_masks,
+                ..SiteChange::default()
+            };
+            let site = client.change_site(&change.site, &wanted).await?;
+            args.remote.answer(&site, || show(&site));
         }
         SiteCommand::Show { site } => {
             let site = client.site(&site).await?;
@@ -134,6 +158,10 @@ fn show(site: &Site) {
         ("images", site.images.to_string()),
         ("judged by", super::kpi_for_people(&site.kpi)),
         ("margin", site.gate.margin.to_string()),
+        (
+            "lends masks",
+            (if site.lends_masks { "yes" } else { "no" }).to_owned(),
+        ),
         ("open jobs", site.open_jobs.to_string()),
         ("masks", site.masks.to_string()),
         ("stable", stable),

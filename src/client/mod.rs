@@ -21,6 +21,7 @@ mod health;
 mod images;
 mod jobs;
 mod masks;
+mod priors;
 mod request;
 mod sites;
 mod snapshots;

@@ -15,6 +15,12 @@ pub const fn is_worthwhile(delta: u64, whole: u64) -> bool {
     may_help(whole) && delta <= whole - whole.div_ceil(4)
 }
 
+/// Whether an artefact coded with a population prior in `coded` bytes, rather than `whole` ones, is: it
+/// saves an eighth or more, which is what asking for it takes.
+pub const fn is_worthwhile_with_prior(coded: u64, whole: u64) -> bool {
+    may_help(whole) && coded <= whole - whole.div_ceil(8)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

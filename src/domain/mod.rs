@@ -17,6 +17,7 @@ pub mod job;
 pub mod kpi;
 pub mod permission;
 pub mod placement;
+pub mod prior;
 pub mod reason;
 pub mod report;
 pub mod robust;

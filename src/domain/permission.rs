@@ -75,7 +75,7 @@ pub enum Action {
     Submit,
     /// Start and cancel jobs.
     Train,
-    /// Move channels to masks that passed, and override a `held` verdict with a reason.
+    /// Move channels to masks that passed, override a `held` verdict with a reason, say whether masks are lent.
     Release,
     /// Release a `refused` mask.
     ForceRelease,

@@ -104,7 +104,13 @@ impl Agent {
         {
             let weights = self.folder.current().ok().flatten();
             let fetched = mask.unwrap_or_default();
-            tracing::info!(?weights, bytes = fetched.bytes, delta = fetched.delta, "switched");
+            tracing::info!(
+                ?weights,
+                bytes = fetched.bytes,
+                delta = fetched.delta,
+                with_prior = fetched.with_prior,
+                "switched"
+            );
         }
         let failed = pulled.err();
         let told = self.announce().await.err();

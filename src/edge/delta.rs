@@ -1,5 +1,6 @@
 //! Asks what a channel points at, for as few bytes as there is a way for: none
-//! for an artefact that is here, those of a delta to one that is here, else all of it.
+//! for an artefact that is here, those of a delta to one that is here, those of its form for who holds the
+//! population prior, else all of it.
 //!
 //! Whatever way it came, the artefact is the same file with the same digest, so
 //! nothing that comes after has to know. A way that fails is logged and left for the next one.
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::pull::{LONGEST_MASK, blocking};
-use super::{DeviceFolder, EdgeError, Slot, verify};
+use super::{DeviceFolder, EdgeError, Slot, prior, verify};
 use crate::base::import;
 use crate::client::{AnnouncedMask, Announcement, ChannelMask, ChannelState, Client};
 use crate::domain::{ChannelName, Digest, SiteName, delta};
@@ -26,6 +27,9 @@ pub struct Fetched {
     pub artefact_bytes: u64,
     /// Whether it came as a delta.
     pub delta: bool,
+    /// Whether it came coded with the population prior.
+    #[serde(default)]
+    pub with_prior: bool,
 }
 
 /// A mask that is here.
@@ -49,7 +53,11 @@ pub(super) async fn ask(
         match client.announced_mask(site, channel, known).await? {
             Announcement::Unchanged => return Ok((ChannelState::Unchanged, fetched)),
             Announcement::Mask(wanted) => {
-                if let Some(bytes) = short_way(client, folder, site, &here, &wanted, &mut fetched).await {
+                let mut short = short_way(client, folder, site, &here, &wanted, &mut fetched).await;
+                if short.is_none() {
+                    short = prior::short_way(client, folder, site, &wanted, &mut fetched).await;
+                }
+                if let Some(bytes) = short {
                     fetched.artefact_bytes = wanted.bytes;
                     let mask = ChannelMask {
                         version: Some(wanted.version),
@@ -107,7 +115,7 @@ async fn short_way(
     let restored = match sent {
         Ok(None) => return None,
         Ok(Some(sent)) => {
-            fetched.bytes = sent.len() as u64;
+            fetched.bytes += sent.len() as u64;
             blocking(folder, move |folder| restored(folder, &parent, &sent, digest)).await
         }
         Err(error) => Err(error.into()),

@@ -1,7 +1,7 @@
 //! The edge: what keeps the model of a device the one that its channel names.
 //!
 //! A device has a folder. [`pull`] fetches the base once and then only masks,
-//! [`delta`] takes no more bytes for one than needed, [`verify`] believes nothing of them, [`apply`] makes models of them,
+//! [`delta`] and [`prior`] take no more bytes for one than needed, [`verify`] believes nothing of them, [`apply`] makes models of them,
 //! [`slots`] keeps the models and switches between them, [`agent`] does all of
 //! this again and again, [`report`] tells people and the server.
 //!
@@ -14,6 +14,7 @@ pub mod agent;
 pub mod apply;
 pub mod delta;
 mod error;
+pub mod prior;
 pub mod pull;
 pub mod report;
 pub mod slots;

@@ -5,6 +5,7 @@
 //! D/models/<weights>/model.safetensors
 //!                    slot.json        written last: without it the model is not whole
 //!                    base.json        only a plain base has it: the server's manifest
+//!                    prior.kgp        only a plain base may have it: what masks over it have in common
 //!                    mask.kgm         only a masked model has it: the artefact
 //! D/incoming/                         downloads that are not whole yet
 //! D/state.json, status.json, agent.lock, state.lock
@@ -103,6 +104,11 @@ impl DeviceFolder {
     /// The artefact that the model with these weights was made with, if it is a masked one.
     pub fn artefact(&self, weights: &Digest) -> PathBuf {
         self.slot_folder(weights).join("mask.kgm")
+    }
+
+    /// Where the population prior of a base is, or would be.
+    pub fn prior(&self, base: &Digest) -> PathBuf {
+        self.slot_folder(base).join("prior.kgp")
     }
 
     /// Takes the folder for one agent.

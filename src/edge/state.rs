@@ -79,6 +79,8 @@ pub struct State {
     pub switching_from: Option<Digest>,
     /// What getting the mask took that was switched to last; none for the plain base.
     pub fetched: Option<Fetched>,
+    /// Bytes that the population prior would have saved so far, had it been here.
+    pub missed_without_prior: u64,
     /// When `current` was switched last.
     pub switched_at: Option<Timestamp>,
 }

@@ -90,11 +90,9 @@ impl Body {
         limits.reserve(decoded.moved.iter().map(size).sum::<usize>() * size_of::<f32>())?;
         let payload = Payload::read(bits, &sizes, decoded.header.parent.is_some())
             .map_err(|coder::Damaged| MaskError::Corrupt("its bits do not decode"))?;
-        if payload
-            .dropped()
-            .zip(&sizes)
-            .any(|(dropped, size)| dropped >= *size)
-        {
+        // Of a delta, the parent decides what is kept.
+        let empties = |(flipped, size): (usize, &usize)| flipped >= *size;
+        if decoded.header.parent.is_none() && payload.flipped().zip(&sizes).any(empties) {
             return Err(Unfit::NothingKept.of_file());
         }
         if norms.is_empty() != decoded.moved.is_empty() {
@@ -118,28 +116,30 @@ impl Artefact {
             .sum()
     }
 
-    /// How many weights of each masked tensor are dropped, by canonical index.
-    pub fn dropped_by_tensor(&self) -> Vec<(usize, usize)> {
+    /// How many weights of each masked tensor are flipped, by canonical index: dropped, or of a delta
+    /// dropped and kept again where its parent did otherwise.
+    pub fn flips_by_tensor(&self) -> Vec<(usize, usize)> {
         match &self.body {
             Body::Plain(mask) => mask
                 .tensors
                 .iter()
                 .map(|(index, bits)| (*index, bits.count_zeros()))
                 .collect(),
-            Body::Coded { payload, .. } => self.masked.iter().copied().zip(payload.dropped()).collect(),
+            Body::Coded { payload, .. } => self.masked.iter().copied().zip(payload.flipped()).collect(),
         }
     }
 
-    /// How many weights are dropped.
-    pub fn dropped(&self) -> usize {
-        self.dropped_by_tensor().iter().map(|(_, dropped)| dropped).sum()
+    /// How many weights are flipped in all.
+    pub fn flips(&self) -> usize {
+        self.flips_by_tensor().iter().map(|(_, flips)| flips).sum()
     }
 
-    /// The share of masked weights that is kept; 1 for a mask over nothing.
-    pub fn density(&self) -> f64 {
-        match self.weights() {
-            0 => 1.0,
-            weights => 1.0 - self.dropped() as f64 / weights as f64,
+    /// The share of masked weights that is kept, 1 for a mask over nothing; of a delta the parent decides it.
+    pub fn density(&self) -> Option<f64> {
+        match (self.header.parent, self.weights()) {
+            (Some(_), _) => None,
+            (None, 0) => Some(1.0),
+            (None, weights) => Some(1.0 - self.flips() as f64 / weights as f64),
         }
     }
 
@@ -148,9 +148,9 @@ impl Artefact {
         match &self.body {
             Body::Plain(_) => "packed bits behind zstd".to_owned(),
             Body::Coded { payload, .. } => format!(
-                "level {}, odds of a drop rise by {} nats an octave",
+                "level {}; of two weights one twice as large is taken to be {:.0} times as likely to go",
                 if payload.is_best() { "best" } else { "fast" },
-                payload.tilt()
+                payload.tilt().exp()
             ),
         }
     }

@@ -94,6 +94,21 @@ impl Bits {
             .sum()
     }
 
+    /// 1 where both have the same bit; `other` must be as long.
+    #[must_use]
+    pub fn agreement(&self, other: &Self) -> Self {
+        assert_eq!(self.len, other.len, "bits of different lengths");
+        let bytes = self
+            .bytes
+            .iter()
+            .zip(&other.bytes)
+            .map(|(a, b)| !(a ^ b))
+            .collect();
+        let mut bits = Self { bytes, len: self.len };
+        bits.clear_tail();
+        bits
+    }
+
     /// All bits in order.
     pub fn iter(&self) -> impl Iterator<Item = bool> + '_ {
         (0..self.len).map(|index| self.get(index))

@@ -1,11 +1,12 @@
-//! Deltas between whole artefacts: made by a server, undone by a device.
+//! Short forms of whole artefacts, for whoever holds something already: deltas to another mask of the site,
+//! and artefacts coded with the population prior. Made by a server, undone by a device.
 //!
-//! What a delta yields is the whole artefact itself, byte for byte: the mask is
-//! decoded with the parent's and written anew, as its trainer wrote it. So a
-//! device that was sent a delta holds the same file, with the same digest, as
-//! one that was sent all of it, and can be sent a delta to it the next time.
+//! What a short form yields is the whole artefact itself, byte for byte: the mask
+//! is decoded with what the device holds and written anew, as its trainer wrote
+//! it. So a device that was sent one holds the same file, with the same digest,
+//! as one that was sent all of it, and can be sent a delta to it the next time.
 
-use super::{Artefact, Coding, Header, Limits, Mask, MaskError, decode, encode, encode_with};
+use super::{Artefact, Coding, Header, Limits, Mask, MaskError, Prior, decode, encode, encode_with};
 use crate::base::Weights;
 use crate::domain::Digest;
 
@@ -44,10 +45,45 @@ pub fn restore(parent: &[u8], delta: &[u8], base: &Weights) -> Result<Vec<u8>, M
         parent: Some(&before),
         ..Coding::default()
     };
-    let mask = artefact.mask_with(base, &coding)?;
+    written_whole(artefact, base, &coding)
+}
+
+/// As [`make`], for whoever holds `prior` instead of a parent.
+pub fn make_with_prior(prior: &Prior, whole: &[u8], base: &Weights) -> Result<Option<Vec<u8>>, MaskError> {
+    let (artefact, mask) = read(whole, base)?;
+    let header = Header {
+        prior: Some(prior.digest()),
+        ..artefact.header
+    };
+    let coding = Coding {
+        prior: Some(prior),
+        ..Coding::default()
+    };
+    let short = encode_with(&header, &mask, base, &coding)?;
+    let restored = restore_with_prior(prior, &short, base)?;
+    Ok((restored == whole).then_some(short))
+}
+
+/// As [`restore`], of what [`make_with_prior`] made ([`MaskError::PriorMissing`] with another prior).
+pub fn restore_with_prior(prior: &Prior, short: &[u8], base: &Weights) -> Result<Vec<u8>, MaskError> {
+    let artefact = decode(short, Limits::default())?;
+    if artefact.header.prior.is_none() {
+        return Err(MaskError::Corrupt("it is not coded with a prior"));
+    }
+    let coding = Coding {
+        prior: Some(prior),
+        ..Coding::default()
+    };
+    written_whole(artefact, base, &coding)
+}
+
+/// The mask of a short form, as its trainer wrote it.
+fn written_whole(short: Artefact, base: &Weights, coding: &Coding) -> Result<Vec<u8>, MaskError> {
+    let mask = short.mask_with(base, coding)?;
     let header = Header {
         parent: None,
-        ..artefact.header
+        prior: None,
+        ..short.header
     };
     encode(&header, &mask, base)
 }

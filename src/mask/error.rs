@@ -55,11 +55,13 @@ pub enum MaskError {
     },
     /// It is coded against another artefact, which is not at hand.
     #[error(
-        "the artefact is a delta to the artefact {0}, which is needed to read it; fetch the whole one instead"
+        "the artefact is a delta to the artefact {0}, which is needed to read it; give that, too, or fetch the whole one"
     )]
     ParentMissing(Digest),
     /// It is coded with a population prior that is not at hand.
-    #[error("the artefact is coded with the population prior {0}, which is needed to read it")]
+    #[error(
+        "the artefact is coded with the population prior {0}, which is needed to read it; give that, too, or fetch the artefact that does without"
+    )]
     PriorMissing(Digest),
     /// The bytes are no population prior.
     #[error("this is no population prior")]

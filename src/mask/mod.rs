@@ -30,7 +30,7 @@ pub use error::{ApplyError, MaskError};
 pub use format::{VERSION, decode, decode_with, encode, encode_with};
 pub use header::{ExecutionProfile, Figures, Header};
 pub use limits::Limits;
-pub use prior::Prior;
+pub use prior::{Population, Prior};
 
 use error::Unfit;
 

@@ -33,29 +33,63 @@ pub struct Prior {
     tensors: BTreeMap<usize, (Vec<i16>, Vec<i16>)>,
 }
 
-impl Prior {
-    /// Learns from masks over `base`, in which every site counts once.
-    pub fn learn(base: &Weights, masks: &[&Mask]) -> Self {
-        let mut tensors = BTreeMap::new();
-        for (index, spec) in base.architecture.tensors.iter().enumerate() {
-            let of_tensor: Vec<_> = masks.iter().filter_map(|mask| mask.tensors.get(&index)).collect();
+/// The masks that a prior is learned from, of which only sums are kept.
+pub struct Population<'a> {
+    base: &'a Weights,
+    masks: u32,
+    /// How many weights each row and each column drops in all masks together, by canonical index.
+    drops: BTreeMap<usize, (Vec<u32>, Vec<u32>)>,
+}
+
+impl<'a> Population<'a> {
+    /// No mask yet.
+    pub fn new(base: &'a Weights) -> Self {
+        Self {
+            base,
+            masks: 0,
+            drops: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a mask over the base.
+    pub fn add(&mut self, mask: &Mask) {
+        self.masks += 1;
+        for (index, bits) in &mask.tensors {
+            let spec = &self.base.architecture.tensors[*index];
             let (rows, columns) = (spec.rows(), spec.len() / spec.rows());
-            let (mut by_row, mut by_column) = (vec![0_u32; rows], vec![0_u32; columns]);
-            for at in of_tensor.iter().flat_map(|bits| bits.zeros()) {
+            let (by_row, by_column) =
+                (self.drops.entry(*index)).or_insert_with(|| (vec![0; rows], vec![0; columns]));
+            for at in bits.zeros() {
                 by_row[at / columns] += 1;
                 by_column[at % columns] += 1;
             }
+        }
+    }
+
+    /// What they have in common.
+    pub fn prior(&self) -> Prior {
+        let mut tensors = BTreeMap::new();
+        for (index, (by_row, by_column)) in &self.drops {
             let total: u32 = by_row.iter().sum();
             if total > 0 {
-                tensors.insert(index, (leanings(&by_row, total), leanings(&by_column, total)));
+                tensors.insert(*index, (leanings(by_row, total), leanings(by_column, total)));
             }
         }
-        Self {
-            base: base.digest(),
-            architecture: base.architecture,
-            masks: masks.len() as u32,
+        Prior {
+            base: self.base.digest(),
+            architecture: self.base.architecture,
+            masks: self.masks,
             tensors,
         }
+    }
+}
+
+impl Prior {
+    /// Learns from masks over `base`, in which every site counts once.
+    pub fn learn(base: &Weights, masks: &[&Mask]) -> Self {
+        let mut population = Population::new(base);
+        masks.iter().for_each(|mask| population.add(mask));
+        population.prior()
     }
 
     /// The file: magic, version, base, number of masks, architecture; then for each tensor its index, rows,

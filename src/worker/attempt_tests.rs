@@ -113,8 +113,8 @@ fn a_mask_says_what_it_comes_from_and_is_judged_without_labels() {
     assert_eq!(header.snapshot, Digest::of(b"snapshot"));
     apply_artefact(&artefact, input.base.clone()).unwrap();
     assert_eq!(report.images, ImageCounts { used: 9, left_out: 2 });
-    assert_eq!(report.training.flips, artefact.dropped() as u64);
-    assert_eq!(report.training.density.len(), artefact.dropped_by_tensor().len());
+    assert_eq!(report.training.flips, artefact.flips() as u64);
+    assert_eq!(report.training.density.len(), artefact.flips_by_tensor().len());
     let signals = report.label_free.unwrap();
     assert_eq!(header.figures.effective_rank, signals.mask.effective_rank as f32);
     assert!(report.validation.is_none() && report.test.is_none());
@@ -133,7 +133,7 @@ fn a_control_drops_as_many_weights_of_each_tensor_and_is_judged_itself() {
     input.control = true;
     let (control, of_control, _) = artefact(carried_out(&input, &mut Diary::default()));
     assert_eq!(of_control.training.density, of_trained.training.density);
-    assert_eq!(control.dropped_by_tensor(), trained.dropped_by_tensor());
+    assert_eq!(control.flips_by_tensor(), trained.flips_by_tensor());
     let base = generated_base();
     let (control, trained) = (control.mask(&base).unwrap(), trained.mask(&base).unwrap());
     assert_ne!(control.tensors, trained.tensors);

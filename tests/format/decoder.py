@@ -429,7 +429,7 @@ def packed_tensors(data, sizes):
 
 
 def bits_of_version_2(data, planes, with_parent):
-    """For each tensor a list, 1 = dropped."""
+    """For each tensor a list, 1 = flipped."""
     must(len(data) > 0)
     tilt, best = data[0] & 31, data[0] >> 5 & 1
     must(data[0] >> 6 == 0)
@@ -442,18 +442,17 @@ def bits_of_version_2(data, planes, with_parent):
     for plane in planes:
         first = numbers.read(plane.size)
         second = of_parent.read(plane.size - first) if with_parent else 0
-        must(first + second < plane.size, "nothing_kept")
         counts.append([first, second])
 
-    segments, weights, dropped = [[]], 0, 0
+    segments, weights, flipped = [[]], 0, 0
     for number, plane in enumerate(planes):
         if sum(counts[number]) == 0:
             continue
         segments[-1].append(number)
-        weights, dropped = weights + plane.size, dropped + sum(counts[number])
-        if weights >= 1 << 20 and dropped >= 1 << 12:
+        weights, flipped = weights + plane.size, flipped + sum(counts[number])
+        if weights >= 1 << 20 and flipped >= 1 << 12:
             segments.append([])
-            weights, dropped = 0, 0
+            weights, flipped = 0, 0
     bits = [[0] * plane.size for plane in planes]
     for segment in segments:
         if not segment:
@@ -463,13 +462,13 @@ def bits_of_version_2(data, planes, with_parent):
         must(length <= len(data) - at)
         own, at = data[at:at + length], at + length
         if stored:
-            for number, dropped in zip(segment, packed_tensors(own, [planes[n].size for n in segment])):
+            for number, flipped in zip(segment, packed_tensors(own, [planes[n].size for n in segment])):
                 strata = planes[number].parent
                 found = [0, 0]
-                for weight, drops in enumerate(dropped):
-                    found[strata[weight] if strata else 0] += drops
+                for weight, flips in enumerate(flipped):
+                    found[strata[weight] if strata else 0] += flips
                 must(found == counts[number])
-                bits[number] = dropped
+                bits[number] = flipped
         else:
             walk = model.Walk(own, tilt, best)
             for number in segment:
@@ -546,6 +545,10 @@ def masked(weights, dropped):
     return struct.pack(f"<{len(weights)}f", *weights)
 
 
+def dropped_by(flipped, before):
+    return [flips ^ drops for flips, drops in zip(flipped, before)] if before else flipped
+
+
 def packed(dropped):
     data = bytearray((len(dropped) + 7) // 8)
     for weight, drops in enumerate(dropped):
@@ -585,7 +588,9 @@ def decode(data, base, parent=None, prior=None):
         sizes = sizes_of_channels(tensors, index, base)
         planes.append(model.Plane(base.patterns(name), rows, columns, strata.get(index), leanings.get(index), sizes))
     try:
-        dropped = bits_of_version_2(bits, planes, bool(header["parent"]))
+        flipped = bits_of_version_2(bits, planes, bool(header["parent"]))
+        dropped = [dropped_by(own, plane.parent) for own, plane in zip(flipped, planes)]
+        must(not any(all(own) for own in dropped), "nothing_kept")
         moved = statistics_of_version_2(statistics, header["moved"], tensors, base)
     except model.Damaged:
         raise Refused(CORRUPT) from None

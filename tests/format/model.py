@@ -173,6 +173,12 @@ class Plane:
             mean, each = sum(self.sizes) // len(self.sizes), columns // len(self.sizes)
             self.activity = [clamp(self.sizes[column // each] - mean, -256, 256) for column in range(columns)]
 
+        self.inherited = [0] * rows, [0] * columns
+        if self.parent:
+            by_row = [sum(self.parent[row * columns:(row + 1) * columns]) for row in range(rows)]
+            by_column = [sum(self.parent[column::columns]) for column in range(columns)]
+            self.inherited = inherited(by_row), inherited(by_column)
+
     def standing(self, row, column):
         """t, r, c and lift of a weight."""
         magnitude = self.magnitudes[row * self.columns + column]
@@ -190,7 +196,14 @@ class Plane:
         if self.stratum(row * self.columns + column):
             return 0
         leaning = self.leanings[0][row] + self.leanings[1][column] if self.leanings else 0
+        leaning += self.inherited[0][row] + self.inherited[1][column]
         return self.standing(row, column)[3] * tilt + (self.activity[column] * tilt * 3 >> 3) + leaning
+
+
+def inherited(drops):
+    """By how much rows or columns lean, of which the parent drops so many weights."""
+    n, total = len(drops), sum(drops)
+    return [clamp(ln(((k + 2) * n << 24) // (total + 2 * n)), -1024, 1024) for k in drops]
 
 
 # --- Levels and classes ----------------------------------------------------------------------------------------------
@@ -251,7 +264,7 @@ class Best:
         self.flagged = 0
 
     def begin_row(self, row):
-        self.passed, self.dropped = [0] * 4, [0] * 4
+        self.passed, self.flipped = [0] * 4, [0] * 4
 
     def end_row(self):
         self.flagged += 1
@@ -263,10 +276,10 @@ class Best:
         stratum = cell >> 1
         d = self.density[stratum]
         both = 2 * stratum, 2 * stratum + 1
-        k = self.dropped[both[0]] + self.dropped[both[1]]
+        k = self.flipped[both[0]] + self.flipped[both[1]]
         n = self.passed[both[0]] + self.passed[both[1]]
         f_row = shrunk(k, n, d, 16)
-        f_sign = logit24(shrunk(self.dropped[cell], self.passed[cell], f_row, 6))
+        f_sign = logit24(shrunk(self.flipped[cell], self.passed[cell], f_row, 6))
         f_col = logit24(shrunk(self.columns[stratum][column], self.flagged, d, 8))
         dense, lrow, sign, col = level(logit24(d)), level(logit24(f_row)), level(f_sign), level(f_col)
         t, r, c, activity = classed(t), classed(r), classed(c), classed(plane.activity[column])
@@ -284,17 +297,17 @@ class Best:
         total = sum(self.outputs)
         return squash(total // 3 if total >= 0 else -(-total // 3))
 
-    def learn(self, row, column, drops):
+    def learn(self, row, column, flips):
         for weights, output in zip(self.chosen, self.outputs):
-            e = ((65535 if drops else 0) - squash(output)) >> 1
+            e = ((65535 if flips else 0) - squash(output)) >> 1
             for i, logit in enumerate(self.logits):
                 weights[i] = clamp(weights[i] + ((3 * logit * e + 32768) >> 16), -1048575, 1048575)
         for counter in self.counters:
-            counter.learn(drops, 1000)
+            counter.learn(flips, 1000)
         cell = self.plane.cell(row * self.plane.columns + column)
         self.passed[cell] += 1
-        if drops:
-            self.dropped[cell] += 1
+        if flips:
+            self.flipped[cell] += 1
             self.columns[cell >> 1][column] += 1
 
 
@@ -313,17 +326,17 @@ class Fast:
 
     def begin_tensor(self, plane, density):
         self.plane, self.density = plane, density
-        self.drops = [[0] * plane.columns, [0] * plane.columns]
+        self.flips = [[0] * plane.columns, [0] * plane.columns]
         self.flagged = 0
         self.col = [[self.settled_column(s, column) for column in range(plane.columns)] for s in (0, 1)]
 
     def settled_column(self, stratum, column):
-        drops = min(65535, self.drops[stratum][column])
-        return level(logit24(shrunk(drops, self.flagged, self.density[stratum], 10)))
+        flips = min(65535, self.flips[stratum][column])
+        return level(logit24(shrunk(flips, self.flagged, self.density[stratum], 10)))
 
     def settle_row(self):
         self.since = 0
-        fractions = (shrunk(self.dropped[cell], self.passed[cell], self.density[cell >> 1], 24) for cell in range(4))
+        fractions = (shrunk(self.flipped[cell], self.passed[cell], self.density[cell >> 1], 24) for cell in range(4))
         self.row = [level(logit24(f)) for f in fractions]
 
     def begin_row(self, row):
@@ -332,7 +345,7 @@ class Fast:
             for stratum in (0, 1):
                 for column in range(self.plane.columns):
                     self.col[stratum][column] = self.settled_column(stratum, column)
-        self.passed, self.dropped = [0] * 4, [0] * 4
+        self.passed, self.flipped = [0] * 4, [0] * 4
         self.settle_row()
 
     def end_row(self):
@@ -345,17 +358,17 @@ class Fast:
         self.counter = self.table[self.row[cell], self.col[cell >> 1][column], classed(lift)]
         return self.counter.probability()
 
-    def learn(self, row, column, drops):
-        self.counter.learn(drops, 127)
+    def learn(self, row, column, flips):
+        self.counter.learn(flips, 127)
         cell = self.plane.cell(row * self.plane.columns + column)
         stratum = cell >> 1
         self.passed[cell] += 1
         self.since += 1
-        if drops:
-            self.dropped[cell] += 1
-            self.drops[stratum][column] += 1
+        if flips:
+            self.flipped[cell] += 1
+            self.flips[stratum][column] += 1
             self.col[stratum][column] = self.settled_column(stratum, column)
-        if drops or self.since == 8:
+        if flips or self.since == 8:
             self.settle_row()
 
 
@@ -372,7 +385,7 @@ class Walk:
         self.flags = Table(lambda l: Counter(squash(middle(l)), 4))
 
     def tensor(self, plane, counts):
-        """One bit for each weight of a tensor, 1 = dropped."""
+        """One bit for each weight of a tensor, 1 = flipped."""
         coder, columns = self.coder, plane.columns
         plane.measure()
         leans = [plane.lean(row, column, self.tilt) for row in range(plane.rows) for column in range(columns)]
@@ -397,9 +410,9 @@ class Walk:
             odds_left = [odds_left[s] - of_row[s] for s in (0, 1)]
             e = expected >> 8
             flag = self.flags[(STRETCH[(e << 16) // (e + 65536)] + 3072) >> 7]
-            drops = coder.bit(flag.probability())
-            flag.learn(drops, 255)
-            if not drops:
+            flips = coder.bit(flag.probability())
+            flag.learn(flips, 255)
+            if not flips:
                 continue
             model.begin_row(row)
             seen = 0
@@ -418,9 +431,9 @@ class Walk:
                     prior = logit24(min((1 << 24) - 256, first))
                     expected = max(0, expected - own)
                 p = model.probability(row, column, prior, seen)
-                drops = 1 if column == columns - 1 and not seen else coder.bit(p)
-                model.learn(row, column, drops)
-                if drops:
+                flips = 1 if column == columns - 1 and not seen else coder.bit(p)
+                model.learn(row, column, flips)
+                if flips:
                     left[stratum] -= 1
                     if left[stratum] < 0:
                         raise Damaged

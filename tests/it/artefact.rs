@@ -77,6 +77,43 @@ fn a_flipped_byte_of_mask_or_base_is_refused_and_writes_nothing() {
 }
 
 #[test]
+fn what_is_no_base_of_the_mask_and_where_nothing_can_be_written_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = generated_base(1);
+    let base_path = stored(&base, folder.path(), "base.safetensors");
+    let (mask_path, other) = (
+        folder.path().join("mask.kgm"),
+        folder.path().join("other.safetensors"),
+    );
+    std::fs::write(&mask_path, artefact_over(&base).1).unwrap();
+    let header = br#"{"conv1.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    let length = (header.len() as u64).to_le_bytes();
+    std::fs::write(&other, [&length[..], header, &[0; 4]].concat()).unwrap();
+    let [mask, base, other] = [&mask_path, &base_path, &other].map(|path| path.to_str().unwrap());
+    let verify = ["artefact", "verify", mask, "--base", other];
+    let said = katagami(folder.path(), &verify).refused(2);
+    assert!(
+        said.contains("other.safetensors` is not the efficientnet_lite0 that the mask is for"),
+        "{said}"
+    );
+    let out = folder.path().join("nowhere/out.safetensors");
+    let apply = [
+        "artefact",
+        "apply",
+        mask,
+        "--base",
+        base,
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let said = katagami(folder.path(), &apply).refused(3);
+    assert!(
+        said.contains("its folder is not there") && !said.contains("nowhere/.tmp"),
+        "{said}"
+    );
+}
+
+#[test]
 fn names_order_and_other_tensors_of_the_base_file_stay() {
     let folder = tempfile::tempdir().unwrap();
     let base = generated_base(1);
@@ -273,6 +310,11 @@ fn a_delta_is_read_with_its_parent_only() {
         "delta.kgm",
     ];
     files.artefact(&recode).good();
+    let shown = files.show("delta.kgm");
+    assert_eq!(shown["dropped_weights"], serde_json::Value::Null);
+    assert!(shown["flipped_weights"].as_u64().unwrap() > 0, "{shown}");
+    let shown = files.run(&["show", "delta.kgm"]).good().out;
+    assert!(shown.contains("delta to") && shown.contains("FLIPPED"), "{shown}");
     let apply = ["apply", "delta.kgm", "--out", "masked.safetensors"];
     let said = files.artefact(&apply).refused(2);
     assert!(said.contains("delta"), "{said}");

@@ -172,7 +172,8 @@ fn the_way_of_an_image_names_files_that_are_there() {
     for word in way.split(|c: char| c.is_whitespace() || ",;()".contains(c)) {
         let named = word.strip_suffix('/').unwrap_or(word);
         let is_file = Path::new(word).extension().is_some_and(|end| end == "rs");
-        if !is_file && !(word.ends_with('/') && named.chars().all(|c| c.is_ascii_lowercase() || c == '/')) {
+        let is_folder = word.ends_with('/') && named.chars().all(|c| c.is_ascii_lowercase() || c == '/');
+        if !is_file && !is_folder {
             continue;
         }
         let whole = root.join("src").join(named);

@@ -143,6 +143,26 @@ pub fn dense_mask(base: &Weights, version: u32) -> Mask {
     mask
 }
 
+/// A mask of a factory that has much in common with others: the large convolutions lose a quarter, by
+/// `number`, of what lies where a tenth of the rows meets a tenth of the columns, the same for all.
+pub fn alike_mask(base: &Weights, number: u32) -> Mask {
+    let specs = &base.architecture.tensors;
+    let large = |index: &usize| specs[*index].shape.len() == 4 && specs[*index].len() >= 75_000;
+    let mut mask = Mask::keeping_all(base.architecture, (0..specs.len()).filter(large));
+    let goes = |at: usize, seed: usize, one_in: usize| {
+        let mixed = (at ^ seed << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40).is_multiple_of(one_in)
+    };
+    for (index, bits) in &mut mask.tensors {
+        let columns = bits.len() / specs[*index].rows();
+        for at in 0..bits.len() {
+            let shared = goes(at / columns, 2 * index, 10) && goes(at % columns, 2 * index + 1, 10);
+            bits.set(at, !(shared && goes(at, 1_000 + number as usize, 4)));
+        }
+    }
+    mask
+}
+
 /// A header of `mask` over `base`, of a training that never was.
 pub fn header_of(mask: &Mask, base: &Weights) -> Header {
     Header {

@@ -211,7 +211,7 @@ fn stored(report: &Report, artefact: &Artefact, (digest, scores): (Digest, Diges
         artefact: digest,
         scores,
         weights: artefact.header.weights,
-        flips: artefact.dropped() as u64,
+        flips: artefact.flips() as u64,
         verdict: verdict.word().to_owned(),
         reasons: verdict.reasons().iter().map(ToString::to_string).collect(),
         kpi_base: kpi.map(|kpi| kpi.base.value),
@@ -308,7 +308,7 @@ fn compared(
     ] {
         same("artefact", what, expected, given)?;
     }
-    let (fallen, told) = (artefact.dropped() as u64, report.training.flips);
+    let (fallen, told) = (artefact.flips() as u64, report.training.flips);
     same(
         "report",
         "number of fallen weights",

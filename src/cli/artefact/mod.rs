@@ -86,6 +86,14 @@ pub enum ArtefactCommandError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file could not be written.
+    #[error("cannot write `{}`: {}", path.display(), unwritable(source))]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The artefact is wrong, or is for another base.
     #[error("`{}`: {source}", path.display())]
     Mask {
@@ -96,7 +104,17 @@ pub enum ArtefactCommandError {
     },
     /// The base cannot be read.
     #[error(transparent)]
-    Base(#[from] ImportError),
+    Base(ImportError),
+    /// The base is of another architecture, or no base.
+    #[error("`{}` is not the {architecture} that the mask is for: {source}", path.display())]
+    OtherBase {
+        /// The base's file.
+        path: PathBuf,
+        /// The architecture that the mask is for.
+        architecture: &'static str,
+        /// What is wrong.
+        source: ImportError,
+    },
     /// The masked ONNX file was not written.
     #[error(transparent)]
     Onnx(#[from] OnnxError),
@@ -105,7 +123,7 @@ pub enum ArtefactCommandError {
 impl Problem for ArtefactCommandError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { source, .. } => match source.kind() {
+            Self::Io { source, .. } | Self::Write { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => ErrorKind::NotFound,
                 io::ErrorKind::PermissionDenied => ErrorKind::Forbidden,
                 io::ErrorKind::FileTooLarge => ErrorKind::TooLarge,
@@ -114,16 +132,16 @@ impl Problem for ArtefactCommandError {
             },
             Self::Onnx(error) => error.kind(),
             Self::Mask { source, .. } => source.kind(),
-            Self::Base(error) => error.kind(),
+            Self::Base(error) | Self::OtherBase { source: error, .. } => error.kind(),
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Io { .. } => "file_unusable",
+            Self::Io { .. } | Self::Write { .. } => "file_unusable",
             Self::Onnx(error) => error.code(),
             Self::Mask { source, .. } => source.code(),
-            Self::Base(error) => error.code(),
+            Self::Base(error) | Self::OtherBase { source: error, .. } => error.code(),
         }
     }
 }
@@ -143,7 +161,7 @@ pub fn run(args: ArtefactArgs) -> Result<(), ArtefactCommandError> {
                 printer::line("whole; give --base to check the weights that it yields");
                 return Ok(());
             };
-            needs.masked(&file, &artefact, import(artefact.architecture, &base)?)?;
+            needs.masked(&file, &artefact, base_of(&artefact, &base)?)?;
             printer::line(&format!(
                 "whole, and yields the weights {} on this base",
                 artefact.header.weights
@@ -161,11 +179,11 @@ pub fn run(args: ArtefactArgs) -> Result<(), ArtefactCommandError> {
             if let Some(view) = view {
                 artefact.header.check_view(&view).map_err(of(&file))?;
             }
-            let weights = import(artefact.architecture, &base)?;
+            let weights = base_of(&artefact, &base)?;
             match onnx {
                 None => {
                     let masked = needs.masked(&file, &artefact, weights)?;
-                    overlay_safetensors(&base, &masked, &out).map_err(at(&out))?;
+                    overlay_safetensors(&base, &masked, &out).map_err(to(&out))?;
                 }
                 Some(export) => {
                     let masked = needs.masked(&file, &artefact, weights.clone())?;
@@ -243,13 +261,41 @@ fn at(path: &Path) -> impl FnOnce(std::io::Error) -> ArtefactCommandError + use<
     move |source| ArtefactCommandError::Io { path, source }
 }
 
+fn to(path: &Path) -> impl FnOnce(std::io::Error) -> ArtefactCommandError + use<> {
+    let path = path.to_owned();
+    move |source| ArtefactCommandError::Write { path, source }
+}
+
+/// Why a file cannot be written; the system names a temporary one beside it.
+fn unwritable(source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::NotFound => "its folder is not there; make it first".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "its folder may not be written to; choose another place".to_owned()
+        }
+        _ => source.to_string(),
+    }
+}
+
+/// The weights of the base that an artefact is for, in the file `path`.
+fn base_of(artefact: &Artefact, path: &Path) -> Result<Weights, ArtefactCommandError> {
+    import(artefact.architecture, path).map_err(|source| match source {
+        ImportError::Io { .. } | ImportError::Format { .. } => ArtefactCommandError::Base(source),
+        source => ArtefactCommandError::OtherBase {
+            path: path.to_owned(),
+            architecture: artefact.architecture.name,
+            source,
+        },
+    })
+}
+
 /// The artefacts `files`, at least one, with their masks, and the base of all.
 fn opened(files: &[PathBuf], base: &Path) -> Result<(Weights, Vec<(Artefact, Mask)>), ArtefactCommandError> {
     let artefacts = files
         .iter()
         .map(|path| read(path))
         .collect::<Result<Vec<_>, _>>()?;
-    let base = import(artefacts[0].architecture, base)?;
+    let base = base_of(&artefacts[0], base)?;
     let with_mask = |(artefact, path): (Artefact, &PathBuf)| {
         let mask = artefact.mask(&base).map_err(of(path))?;
         Ok((artefact, mask))
@@ -266,5 +312,5 @@ fn of(path: &Path) -> impl FnOnce(MaskError) -> ArtefactCommandError + use<> {
 
 /// Writes a file, whole or not at all.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), ArtefactCommandError> {
-    write_atomically(path, |file| file.write_all(bytes)).map_err(at(path))
+    write_atomically(path, |file| file.write_all(bytes)).map_err(to(path))
 }

@@ -1,5 +1,5 @@
 //! What the decoder holds already: the frozen weights of one tensor, and what
-//! they say about which of them a mask drops.
+//! they say about which of them a mask drops; with a parent, what that says.
 //!
 //! Training flips weights whose product with their gradient is large, so
 //! large weights go first. A weight's *magnitude* is the upper part of its
@@ -36,6 +36,10 @@ pub(in crate::mask) struct Input<'a> {
 
 /// The least size of a channel that is told from none, 2^−17.6.
 const SIZE_MIN: i32 = 7_000;
+/// A row or column of the parent is believed to differ from the others as if it had so many drops more.
+const CAUTION: u64 = 2;
+/// The largest leaning, four nats, in 256ths.
+const LEANING_MAX: i32 = 1_024;
 /// The furthest that a channel stands out, four octaves.
 const ACTIVITY_MAX: i32 = 256;
 
@@ -78,6 +82,29 @@ impl Plane<'_> {
     pub(super) fn strata(&self) -> [usize; 2] {
         let dropped = self.parent.map_or(0, Bits::count_zeros);
         [self.weights.len() - dropped, dropped]
+    }
+}
+
+impl Plane<'_> {
+    /// By how much rows and columns lean because the parent drops more of them than of others, in 256ths: what
+    /// is dropped anew lies where much was dropped before. All 0 without a parent.
+    fn leanings_of_parent(&self, logistic: Logistic) -> [Vec<i32>; 2] {
+        let columns = self.columns();
+        let mut drops = [vec![0_u64; self.rows], vec![0; columns]];
+        let Some(parent) = self.parent else {
+            return drops.map(|drops| vec![0; drops.len()]);
+        };
+        for at in parent.zeros() {
+            drops[0][at / columns] += 1;
+            drops[1][at % columns] += 1;
+        }
+        let total: u64 = drops[0].iter().sum();
+        drops.map(|drops| {
+            let of = drops.len() as u64;
+            let times = |drops: &u64| (((drops + CAUTION) * of) << 24) / (total + CAUTION * of);
+            let leaning = |drops| logistic.ln(times(drops)).clamp(-LEANING_MAX, LEANING_MAX);
+            drops.iter().map(leaning).collect()
+        })
     }
 }
 
@@ -153,20 +180,24 @@ impl<'a> Frozen<'a> {
             }
             None => vec![0; columns],
         };
+        let logistic = Logistic::new();
+        let [parent_rows, parent_columns] = plane.leanings_of_parent(logistic);
         let prior = |of: Option<&[i16]>, at: usize| of.map_or(0, |of| i32::from(of[at]));
         let row_prior = plane.prior.map(|prior| prior.rows);
         let column_prior = plane.prior.map(|prior| prior.columns);
         // Fitted to trained masks: odds rise with activity three eighths as steeply as with a weight.
         let active = |at: usize| (activities[at] * i32::from(tilt) * 3) >> 3;
         Self {
-            row_leanings: (0..plane.rows).map(|row| prior(row_prior, row)).collect(),
+            row_leanings: (0..plane.rows)
+                .map(|row| prior(row_prior, row) + parent_rows[row])
+                .collect(),
             column_leanings: (0..columns)
-                .map(|at| active(at) + prior(column_prior, at))
+                .map(|at| active(at) + prior(column_prior, at) + parent_columns[at])
                 .collect(),
             activities,
             columns,
             tilt: i32::from(tilt),
-            logistic: Logistic::new(),
+            logistic,
             mean: (total / plane.weights.len() as i64) as i32,
             row_means,
             column_means,
@@ -186,7 +217,7 @@ impl<'a> Frozen<'a> {
         }
     }
 
-    /// The logarithm, in 256ths, of the relative odds that a weight is dropped. What a parent drops is all alike.
+    /// The logarithm, in 256ths, of the relative odds that a weight is flipped. What a parent drops is all alike.
     #[inline]
     pub(super) fn lean(&self, row: usize, column: usize, standing: Standing, stratum: usize) -> i32 {
         if stratum == 1 {

@@ -40,8 +40,8 @@ static RECIPROCALS: [u32; 1 << 12] = {
 
 /// A frequency, in 2^−24, that begins as `prior` and follows what was seen as if `prior` were `weight` weights.
 #[inline]
-pub(super) fn shrunk(dropped: u32, passed: u32, prior: u32, weight: u32) -> u32 {
-    let sum = (u64::from(dropped) << FINE) + u64::from(weight) * u64::from(prior);
+pub(super) fn shrunk(flipped: u32, passed: u32, prior: u32, weight: u32) -> u32 {
+    let sum = (u64::from(flipped) << FINE) + u64::from(weight) * u64::from(prior);
     let of = passed + weight;
     let reciprocal = RECIPROCALS
         .get(of as usize)

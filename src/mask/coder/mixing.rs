@@ -23,21 +23,21 @@ const ROW_WEIGHT: u32 = 16;
 const SIGN_WEIGHT: u32 = 6;
 const COLUMN_WEIGHT: u32 = 8;
 
-/// What was seen in one row: weights passed and dropped, by stratum and sign.
+/// What was seen in one row: weights passed and flipped, by stratum and sign.
 #[derive(Debug, Clone, Copy, Default)]
 struct Row {
     passed: [u32; 4],
-    dropped: [u32; 4],
+    flipped: [u32; 4],
 }
 
 impl Row {
-    /// The frequencies of drops among all weights of a stratum, and among those of one sign.
+    /// The frequencies of flips among all weights of a stratum, and among those of one sign.
     fn frequencies(&self, cell: usize, density: u32) -> (u32, u32) {
         let sum = |of: [u32; 4]| of[cell] + of[cell ^ 1];
-        let both = shrunk(sum(self.dropped), sum(self.passed), density, ROW_WEIGHT);
+        let both = shrunk(sum(self.flipped), sum(self.passed), density, ROW_WEIGHT);
         (
             both,
-            shrunk(self.dropped[cell], self.passed[cell], both, SIGN_WEIGHT),
+            shrunk(self.flipped[cell], self.passed[cell], both, SIGN_WEIGHT),
         )
     }
 }
@@ -185,15 +185,15 @@ impl Model for Mixing {
     }
 
     #[inline]
-    fn update(&mut self, dropped: bool) {
+    fn update(&mut self, flipped: bool) {
         self.mixers
-            .update(self.sets, &self.logits, self.mixed, dropped, self.logistic);
+            .update(self.sets, &self.logits, self.mixed, flipped, self.logistic);
         for (table, at) in self.counters.iter_mut().zip(self.at) {
-            table[at].update::<LIMIT>(dropped);
+            table[at].update::<LIMIT>(flipped);
         }
         self.row.passed[self.cell] += 1;
-        if dropped {
-            self.row.dropped[self.cell] += 1;
+        if flipped {
+            self.row.flipped[self.cell] += 1;
             self.columns[self.column][self.cell / 2] += 1;
         }
     }

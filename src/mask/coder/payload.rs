@@ -1,4 +1,7 @@
 //! The bytes of a mask's bits: a head, the counts, and segments that are coded independently.
+//!
+//! What is coded are *flips*: where a mask differs from its parent, or without
+//! one from the mask that keeps everything.
 
 use rayon::prelude::*;
 
@@ -11,38 +14,38 @@ use super::walk::{RowFlags, walk};
 use super::{Damaged, Level, Plane};
 use crate::mask::Bits;
 
-/// A segment is closed once it holds so many weights and drops so many: enough
+/// A segment is closed once it holds so many weights and so many flips: enough
 /// to learn from, and few enough for every core to have one.
 const SEGMENT_WEIGHTS: usize = 1 << 20;
-const SEGMENT_DROPPED: usize = 1 << 12;
-/// Level `fast` takes the model of `best` for tensors that drop fewer; it skips most of their rows.
+const SEGMENT_FLIPS: usize = 1 << 12;
+/// Level `fast` takes the model of `best` for tensors with fewer flips; it skips most of their rows.
 const SPARSE: usize = 1 << 10;
 /// The largest tilt that a head can name, in quarter nats an octave.
 const TILT_MAX: u8 = 31;
-/// The tilt of a mask that drops many: its contexts learn the rest.
+/// The tilt where many are flipped: the contexts learn the rest.
 const TILT_DENSE: u8 = 8;
-/// The tilts that a writer tries on a mask that drops fewer than [`FEW`].
+/// The tilts that a writer tries where fewer than [`FEW`] are.
 const TILTS: [u8; 5] = [8, 12, 16, 20, 24];
 const FEW: usize = 1 << 14;
 /// The bit of the head that says `best`.
 const BEST: u8 = 1 << 5;
 
-/// How many weights a tensor drops: among those that the parent keeps, and among those that it drops.
-type Dropped = [u32; 2];
+/// How many weights of a tensor are flipped: of those that the parent keeps, and of those that it drops.
+type Flips = [u32; 2];
 
 /// A payload, as far as it can be read without the base.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::mask) struct Payload {
     tilt: u8,
     best: bool,
-    dropped: Vec<Dropped>,
+    flipped: Vec<Flips>,
     segments: Vec<Segment>,
 }
 
 /// Tensors that are coded together.
 #[derive(Debug, Clone, PartialEq)]
 struct Segment {
-    /// Indices of the tensors, among those that drop anything.
+    /// Indices of the tensors, among those in which anything is flipped.
     tensors: Vec<usize>,
     /// Whether its bits are stored as they are.
     stored: bool,
@@ -51,10 +54,13 @@ struct Segment {
 
 /// Encodes `masks[i]`, the bits over `planes[i]`.
 pub(in crate::mask) fn encode(planes: &[Plane], masks: &[&Bits], level: Level) -> Vec<u8> {
+    let same: Vec<_> = (planes.iter().zip(masks))
+        .map(|(plane, bits)| flipped_over(plane, bits))
+        .collect();
     let shortest = |best: bool| {
-        let dropped: usize = masks.iter().map(|bits| bits.count_zeros()).sum();
-        let tilts: &[u8] = if dropped < FEW { &TILTS } else { &[TILT_DENSE] };
-        let written = tilts.iter().map(|tilt| write(planes, masks, *tilt, best));
+        let flipped: usize = same.iter().map(Bits::count_zeros).sum();
+        let tilts: &[u8] = if flipped < FEW { &TILTS } else { &[TILT_DENSE] };
+        let written = tilts.iter().map(|tilt| write(planes, &same, *tilt, best));
         written.min_by_key(Vec::len).unwrap_or_default()
     };
     match level {
@@ -71,35 +77,36 @@ pub(in crate::mask) fn encode(planes: &[Plane], masks: &[&Bits], level: Level) -
     }
 }
 
-fn write(planes: &[Plane], masks: &[&Bits], tilt: u8, best: bool) -> Vec<u8> {
-    let dropped: Vec<_> = planes
+/// Writes a payload; `same[i]` is 0 where a weight of `planes[i]` is flipped.
+fn write(planes: &[Plane], same: &[Bits], tilt: u8, best: bool) -> Vec<u8> {
+    let flipped: Vec<_> = planes
         .iter()
-        .zip(masks)
-        .map(|(plane, bits)| dropped(plane, bits))
+        .zip(same)
+        .map(|(plane, bits)| flipped(plane, bits))
         .collect();
     let sizes: Vec<_> = planes.iter().map(|plane| plane.weights.len()).collect();
     let delta = planes.iter().any(|plane| plane.parent.is_some());
     let mut counts = Writer::new();
-    code_counts(&mut counts, &sizes, delta, |tensor| dropped[tensor])
-        .expect("no tensor drops more than it has");
+    code_counts(&mut counts, &sizes, delta, |tensor| flipped[tensor])
+        .expect("no more are flipped than there are");
     let counts = counts.finish();
 
     let mut payload = vec![tilt | if best { BEST } else { 0 }];
     push_length(&mut payload, counts.len());
     payload.extend(counts);
-    let segments: Vec<_> = segments(&sizes, &dropped)
+    let segments: Vec<_> = segments(&sizes, &flipped)
         .into_par_iter()
         .map(|tensors| {
             let mut writer = Writer::new();
             let mut models = Models::new(best);
             for tensor in &tensors {
-                let mut bits = masks[*tensor].clone();
+                let mut bits = same[*tensor].clone();
                 models
-                    .code(&mut writer, planes[*tensor], tilt, dropped[*tensor], &mut bits)
+                    .code(&mut writer, planes[*tensor], tilt, flipped[*tensor], &mut bits)
                     .expect("the counts are those of the bits");
             }
             let coded = writer.finish();
-            let stored: usize = tensors.iter().map(|tensor| masks[*tensor].as_bytes().len()).sum();
+            let stored: usize = tensors.iter().map(|tensor| same[*tensor].as_bytes().len()).sum();
             if coded.len() < stored {
                 (false, coded)
             } else {
@@ -107,7 +114,7 @@ fn write(planes: &[Plane], masks: &[&Bits], tilt: u8, best: bool) -> Vec<u8> {
                     true,
                     tensors
                         .iter()
-                        .flat_map(|tensor| masks[*tensor].as_bytes())
+                        .flat_map(|tensor| same[*tensor].as_bytes())
                         .copied()
                         .collect(),
                 )
@@ -131,7 +138,7 @@ impl Payload {
         }
         let length = take_length(&mut rest)?;
         let mut counts = Reader::new(take(&mut rest, length)?);
-        let dropped = code_counts(&mut counts, sizes, delta, |_| [0; 2])?;
+        let flipped = code_counts(&mut counts, sizes, delta, |_| [0; 2])?;
         let mut read = |tensors| {
             let length = take_length(&mut rest)?;
             let bytes = take(&mut rest, length >> 1)?.to_vec();
@@ -141,7 +148,7 @@ impl Payload {
                 bytes,
             })
         };
-        let segments = segments(sizes, &dropped)
+        let segments = segments(sizes, &flipped)
             .into_iter()
             .map(&mut read)
             .collect::<Result<_, _>>()?;
@@ -149,7 +156,7 @@ impl Payload {
             Ok(Self {
                 tilt,
                 best,
-                dropped,
+                flipped,
                 segments,
             })
         } else {
@@ -157,9 +164,9 @@ impl Payload {
         }
     }
 
-    /// How many weights each tensor drops.
-    pub(in crate::mask) fn dropped(&self) -> impl Iterator<Item = usize> + '_ {
-        self.dropped
+    /// How many weights of each tensor are flipped.
+    pub(in crate::mask) fn flipped(&self) -> impl Iterator<Item = usize> + '_ {
+        self.flipped
             .iter()
             .map(|[kept_before, dropped_before]| (kept_before + dropped_before) as usize)
     }
@@ -169,7 +176,7 @@ impl Payload {
         self.best
     }
 
-    /// How steeply the odds of a drop rise with a weight's lift, in nats an octave.
+    /// How steeply the odds of a flip rise with a weight's lift, in nats an octave.
     pub(in crate::mask) fn tilt(&self) -> f32 {
         f32::from(self.tilt) / 4.0
     }
@@ -183,7 +190,7 @@ impl Payload {
             .collect::<Result<_, _>>()?;
         let mut masks: Vec<_> = planes
             .iter()
-            .map(|plane| Bits::ones(plane.weights.len()))
+            .map(|plane| flipped_over(plane, &Bits::ones(plane.weights.len())))
             .collect();
         for (tensor, bits) in decoded.into_iter().flatten() {
             masks[tensor] = bits;
@@ -202,12 +209,12 @@ impl Payload {
                 Bits::from_bytes(take(&mut stored, size.div_ceil(8))?.to_vec(), size).ok_or(Damaged)?
             } else {
                 let mut bits = Bits::ones(size);
-                models.code(&mut reader, plane, self.tilt, self.dropped[*tensor], &mut bits)?;
+                models.code(&mut reader, plane, self.tilt, self.flipped[*tensor], &mut bits)?;
                 bits
             };
             // The walk has counted already; stored bits have not been counted, and asking is cheap.
-            if dropped(&plane, &bits) == self.dropped[*tensor] {
-                Ok((*tensor, bits))
+            if flipped(&plane, &bits) == self.flipped[*tensor] {
+                Ok((*tensor, flipped_over(&plane, &bits)))
             } else {
                 Err(Damaged)
             }
@@ -244,39 +251,48 @@ impl Models {
         coder: &mut impl BitCoder,
         plane: Plane,
         tilt: u8,
-        dropped: Dropped,
+        flipped: Flips,
         bits: &mut Bits,
     ) -> Result<(), Damaged> {
         let frozen = Frozen::new(plane, tilt);
-        let dropped = dropped.map(|dropped| dropped as usize);
-        if self.best || dropped[0] + dropped[1] < SPARSE {
+        let flipped = flipped.map(|flipped| flipped as usize);
+        if self.best || flipped[0] + flipped[1] < SPARSE {
             let model = self.mixing.get_or_insert_with(Mixing::new);
-            walk(coder, &mut self.flags, model, &frozen, dropped, bits)
+            walk(coder, &mut self.flags, model, &frozen, flipped, bits)
         } else {
             let model = self.table.get_or_insert_with(Table::new);
-            walk(coder, &mut self.flags, model, &frozen, dropped, bits)
+            walk(coder, &mut self.flags, model, &frozen, flipped, bits)
         }
     }
 }
 
-fn dropped(plane: &Plane, bits: &Bits) -> Dropped {
+/// `bits` as what is 0 where they differ from the parent's; and back.
+fn flipped_over(plane: &Plane, bits: &Bits) -> Bits {
+    match plane.parent {
+        Some(parent) => bits.agreement(parent),
+        None => bits.clone(),
+    }
+}
+
+/// How many of `bits` are 0 in each stratum.
+fn flipped(plane: &Plane, bits: &Bits) -> Flips {
     let both = plane
         .parent
         .map_or(0, |parent| bits.zeros().filter(|at| !parent.get(*at)).count());
     [bits.count_zeros() - both, both].map(|count| count as u32)
 }
 
-/// Codes how many weights each tensor drops.
+/// Codes how many weights of each tensor are flipped.
 fn code_counts(
     coder: &mut impl BitCoder,
     sizes: &[usize],
     delta: bool,
-    dropped: impl Fn(usize) -> Dropped,
-) -> Result<Vec<Dropped>, Damaged> {
+    flipped: impl Fn(usize) -> Flips,
+) -> Result<Vec<Flips>, Damaged> {
     let (mut kept_before, mut dropped_before) = (Numbers::new(), Numbers::new());
     let mut counts = Vec::with_capacity(sizes.len());
     for (tensor, size) in sizes.iter().enumerate() {
-        let [first, second] = dropped(tensor);
+        let [first, second] = flipped(tensor);
         let first = kept_before.code(coder, first, *size as u32)?;
         let second = if delta {
             dropped_before.code(coder, second, *size as u32 - first)?
@@ -288,20 +304,20 @@ fn code_counts(
     Ok(counts)
 }
 
-/// Which tensors share a segment: in order, those that drop nothing left out.
-fn segments(sizes: &[usize], dropped: &[Dropped]) -> Vec<Vec<usize>> {
+/// Which tensors share a segment: in order, those in which nothing is flipped left out.
+fn segments(sizes: &[usize], flipped: &[Flips]) -> Vec<Vec<usize>> {
     let mut segments = Vec::new();
-    let (mut open, mut weights, mut drops) = (Vec::new(), 0, 0);
-    for (tensor, (size, dropped)) in sizes.iter().zip(dropped).enumerate() {
-        if *dropped == [0, 0] {
+    let (mut open, mut weights, mut flips) = (Vec::new(), 0, 0);
+    for (tensor, (size, flipped)) in sizes.iter().zip(flipped).enumerate() {
+        if *flipped == [0, 0] {
             continue;
         }
         open.push(tensor);
         weights += size;
-        drops += (dropped[0] + dropped[1]) as usize;
-        if weights >= SEGMENT_WEIGHTS && drops >= SEGMENT_DROPPED {
+        flips += (flipped[0] + flipped[1]) as usize;
+        if weights >= SEGMENT_WEIGHTS && flips >= SEGMENT_FLIPS {
             segments.push(std::mem::take(&mut open));
-            (weights, drops) = (0, 0);
+            (weights, flips) = (0, 0);
         }
     }
     if !open.is_empty() {

@@ -23,7 +23,7 @@ pub(super) struct Table {
     rows_passed: u32,
     // Of the row.
     passed: [u32; 4],
-    dropped: [u32; 4],
+    flipped: [u32; 4],
     levels: [u8; 4],
     until: u32,
     // Of the prediction.
@@ -35,7 +35,7 @@ pub(super) struct Table {
 /// What was seen in a column.
 #[derive(Debug, Clone, Copy, Default)]
 struct Column {
-    dropped: [u16; 2],
+    flipped: [u16; 2],
     levels: [u8; 2],
 }
 
@@ -55,7 +55,7 @@ impl Table {
             columns: Vec::new(),
             rows_passed: 0,
             passed: [0; 4],
-            dropped: [0; 4],
+            flipped: [0; 4],
             levels: [0; 4],
             until: 0,
             column: 0,
@@ -65,9 +65,9 @@ impl Table {
     }
 
     /// The level of what was seen; as long as that is little, nearly that of the tensor's density.
-    fn level(&self, dropped: u32, passed: u32, stratum: usize, weight: u32) -> u8 {
+    fn level(&self, flipped: u32, passed: u32, stratum: usize, weight: u32) -> u8 {
         level(logit(
-            shrunk(dropped, passed, self.density[stratum], weight),
+            shrunk(flipped, passed, self.density[stratum], weight),
             self.logistic,
         )) as u8
     }
@@ -75,14 +75,14 @@ impl Table {
     fn settle_row(&mut self) {
         self.until = INTERVAL;
         for cell in 0..4 {
-            self.levels[cell] = self.level(self.dropped[cell], self.passed[cell], cell / 2, 24);
+            self.levels[cell] = self.level(self.flipped[cell], self.passed[cell], cell / 2, 24);
         }
     }
 
     fn settle_column(&mut self, column: usize, stratum: usize) {
         // As if every row had its weight in this stratum: passing a row then costs its columns nothing.
-        let dropped = u32::from(self.columns[column].dropped[stratum]);
-        self.columns[column].levels[stratum] = self.level(dropped, self.rows_passed, stratum, 10);
+        let flipped = u32::from(self.columns[column].flipped[stratum]);
+        self.columns[column].levels[stratum] = self.level(flipped, self.rows_passed, stratum, 10);
     }
 
     fn settle_columns(&mut self) {
@@ -105,7 +105,7 @@ impl Model for Table {
 
     fn begin_row(&mut self) {
         self.rows_passed += 1;
-        (self.passed, self.dropped) = ([0; 4], [0; 4]);
+        (self.passed, self.flipped) = ([0; 4], [0; 4]);
         self.settle_row();
         if self.rows_passed.is_multiple_of(INTERVAL) {
             self.settle_columns();
@@ -122,18 +122,18 @@ impl Model for Table {
     }
 
     #[inline]
-    fn update(&mut self, dropped: bool) {
-        self.counters[self.at].update::<LIMIT>(dropped);
+    fn update(&mut self, flipped: bool) {
+        self.counters[self.at].update::<LIMIT>(flipped);
         self.passed[self.cell] += 1;
         self.until -= 1;
-        if dropped {
-            self.dropped[self.cell] += 1;
+        if flipped {
+            self.flipped[self.cell] += 1;
             let stratum = self.cell / 2;
-            let seen = &mut self.columns[self.column].dropped[stratum];
+            let seen = &mut self.columns[self.column].flipped[stratum];
             *seen = seen.saturating_add(1);
             self.settle_column(self.column, stratum);
         }
-        if dropped || self.until == 0 {
+        if flipped || self.until == 0 {
             self.settle_row();
         }
     }

@@ -1,9 +1,9 @@
-//! The walk over one tensor: which rows drop anything, then which weights.
+//! The walk over one tensor: in which rows anything is flipped, then which weights.
 //!
-//! How many weights the tensor drops is known beforehand. That number, spread
-//! over the weights by their odds, says how likely each is dropped before
+//! How many weights of the tensor are flipped is known beforehand. That number,
+//! spread over the weights by their odds, says how likely each is flipped before
 //! anything was seen; a [`Model`] makes more of it. What is certain costs
-//! nothing: rows without a dropped weight, the rest of a tensor after its last
+//! nothing: rows without a flipped weight, the rest of a tensor after its last
 //! one, the last weight of a row that must hold one.
 
 use super::Damaged;
@@ -29,26 +29,26 @@ pub(super) struct Next {
     pub(super) negative: bool,
     /// The logit of the probability by odds alone.
     pub(super) prior: i32,
-    /// Whether its row holds a dropped weight so far.
+    /// Whether its row holds a flipped weight so far.
     pub(super) seen: bool,
 }
 
-/// Predicts which weights are dropped, and learns.
+/// Predicts which weights are flipped, and learns.
 pub(super) trait Model {
     /// Whether it asks for [`Next::prior`]; without, that is 0.
     const PRIOR: bool;
 
-    /// Begins a tensor. `density` is each stratum's share of dropped weights, in 2^−24.
+    /// Begins a tensor. `density` is each stratum's share of flipped weights, in 2^−24.
     fn begin_tensor(&mut self, frozen: &Frozen, density: [u32; 2]);
-    /// Begins a row that drops something; those left out drop nothing.
+    /// Begins a row in which something is flipped; in those left out nothing is.
     fn begin_row(&mut self);
-    /// The probability, in 65,536ths, that `next` is dropped.
+    /// The probability, in 65,536ths, that `next` is flipped.
     fn predict(&mut self, next: &Next) -> u32;
     /// Learns whether it was.
-    fn update(&mut self, dropped: bool);
+    fn update(&mut self, flipped: bool);
 }
 
-/// Which rows drop something: one counter for each half nat of the odds.
+/// In which rows something is flipped: one counter for each half nat of the odds.
 pub(super) struct RowFlags {
     counters: Vec<Counter>,
     logistic: Logistic,
@@ -63,7 +63,7 @@ impl RowFlags {
         Self { counters, logistic }
     }
 
-    /// Codes whether a row drops anything of which `expected` dropped weights, in 65,536ths, are expected.
+    /// Codes whether anything is flipped in a row of which that is expected of `expected` weights, in 65,536ths.
     fn code(&mut self, coder: &mut impl BitCoder, any: bool, expected: u64) -> bool {
         // λ / (1 + λ) stands for 1 − e^−λ; the counter learns the difference.
         let probability = ((expected << 16) / (expected + u64::from(ONE))) as u32;
@@ -75,14 +75,14 @@ impl RowFlags {
     }
 }
 
-/// Codes the bits of a tensor that drops `dropped` weights of each stratum. A
-/// reader's `bits` are all 1 beforehand and the mask afterwards.
+/// Codes the bits of a tensor of which `flipped` weights of each stratum are flipped: 0 where one is. A
+/// reader's `bits` are all 1 beforehand.
 pub(super) fn walk<C: BitCoder, M: Model>(
     coder: &mut C,
     flags: &mut RowFlags,
     model: &mut M,
     frozen: &Frozen,
-    dropped: [usize; 2],
+    flipped: [usize; 2],
     bits: &mut Bits,
 ) -> Result<(), Damaged> {
     let Frozen { plane, columns, .. } = frozen;
@@ -92,18 +92,18 @@ pub(super) fn walk<C: BitCoder, M: Model>(
     let mut odds_left = row_odds
         .iter()
         .fold([0; 2], |sum, row| [sum[0] + row[0], sum[1] + row[1]]);
-    let mut left = dropped.map(|dropped| dropped as u64);
+    let mut left = flipped.map(|flipped| flipped as u64);
     let strata = plane.strata();
     model.begin_tensor(
         frozen,
-        [0, 1].map(|stratum| density(dropped[stratum], strata[stratum])),
+        [0, 1].map(|stratum| density(flipped[stratum], strata[stratum])),
     );
 
     for (row, odds) in row_odds.iter().enumerate() {
         if left == [0, 0] {
             break;
         }
-        // How many dropped weights are expected per unit of odds, in 2^−40.
+        // How many flipped weights are expected per unit of odds, in 2^−40.
         let rate = [0, 1].map(|stratum| match odds_left[stratum] {
             0 => 0,
             odds => ((u128::from(left[stratum]) << 40) / u128::from(odds)).min((1 << 30) - 1) as u64,
@@ -150,13 +150,13 @@ pub(super) fn walk<C: BitCoder, M: Model>(
                 seen,
             };
             let probability = model.predict(&next);
-            let drop = if !seen && column + 1 == columns {
+            let flip = if !seen && column + 1 == columns {
                 true
             } else {
                 coder.code(!bits.get(at), probability)
             };
-            model.update(drop);
-            if drop {
+            model.update(flip);
+            if flip {
                 if C::READS {
                     bits.set(at, false);
                 }
@@ -177,7 +177,7 @@ fn probability(odds: u64) -> u64 {
     ((odds << FINE) / (odds + (1 << FINE))).clamp(1, FINE_MAX)
 }
 
-/// `own` / (1 − e^−`expected`): how likely a weight is dropped when one from it on must be.
+/// `own` / (1 − e^−`expected`): how likely a weight is flipped when one from it on must be.
 fn first_of_row(own: u64, expected: u64) -> u64 {
     const ONE: u64 = 1 << FINE;
     // 1 / (1 − e^−λ) = 1/λ + g(λ); g rises from 1/2, by λ/12 at first, to 1.
@@ -190,9 +190,9 @@ fn first_of_row(own: u64, expected: u64) -> u64 {
 }
 
 /// A share in 2^−24, never 0.
-fn density(dropped: usize, of: usize) -> u32 {
+fn density(flipped: usize, of: usize) -> u32 {
     if of == 0 {
         return 1;
     }
-    (((dropped as u64) << FINE) / of as u64).clamp(1, FINE_MAX) as u32
+    (((flipped as u64) << FINE) / of as u64).clamp(1, FINE_MAX) as u32
 }

@@ -92,7 +92,7 @@ fn what_is_written_is_read() {
         let (base, mask, header, bytes) = artefact(dropped);
         let read = decode(&bytes, Limits::default()).unwrap();
         assert_eq!((&read.header, &read.mask(&base).unwrap()), (&header, &mask));
-        assert_eq!((read.sizes.total(), read.dropped()), (bytes.len(), dropped));
+        assert_eq!((read.sizes.total(), read.flips()), (bytes.len(), dropped));
     }
 }
 

@@ -179,5 +179,33 @@ fn the_same_mask_as_the_parent_costs_nearly_nothing() {
         ..Coding::default()
     };
     let bytes = survives(&mask, &base, &coding).unwrap();
-    assert!(bytes <= 200, "{bytes} bytes to say that nothing changed");
+    assert!(bytes <= 4, "{bytes} bytes to say that nothing changed");
+}
+
+#[test]
+fn what_is_dropped_anew_costs_less_where_the_parent_dropped_before() {
+    let base = base_of(&[vec![200, 100]], false, 1);
+    // So many weights of each of twenty rows from `first` on.
+    let drop = |mask: &mut Mask, first: usize, each: usize, seed: u64| {
+        let bits = mask.tensors.get_mut(&0).unwrap();
+        for at in 0..20 * each {
+            let column = (chance(seed, at) * 100.0) as usize;
+            bits.set((first + at / each) * 100 + column, false);
+        }
+    };
+    let mut parent = Mask::keeping_all(base.architecture, [0]);
+    drop(&mut parent, 0, 5, 1);
+    let coding = Coding {
+        parent: Some(&parent),
+        ..Coding::default()
+    };
+    let [there, elsewhere] = [0, 100].map(|first| {
+        let mut child = parent.clone();
+        drop(&mut child, first, 2, 2);
+        survives(&child, &base, &coding).unwrap()
+    });
+    assert!(
+        there + 5 < elsewhere,
+        "{there} bytes there, {elsewhere} elsewhere"
+    );
 }

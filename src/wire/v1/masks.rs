@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::priors::Prior;
 use crate::domain::{Digest, JobId, MaskVersion, SiteName, Timestamp};
 
 /// A mask of a site.
@@ -42,6 +43,17 @@ pub struct Mask {
     pub kpi_difference: Option<[f64; 3]>,
     /// When it was published.
     pub created_at: Timestamp,
+}
+
+/// A mask coded with a population prior, which yields it for whoever holds that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MaskWithPrior {
+    /// The prior that it needs, whose digest is the last part of its address.
+    pub prior: Prior,
+    /// SHA-256 of it: the strong `ETag` of its bytes.
+    pub digest: Digest,
+    /// Bytes of it.
+    pub bytes: u64,
 }
 
 /// A delta that yields a mask, for whoever holds the artefact of its parent.

@@ -9,6 +9,7 @@ pub mod images;
 pub mod jobs;
 pub mod masks;
 pub mod page;
+pub mod priors;
 pub mod sites;
 pub mod snapshots;
 pub mod tokens;

@@ -37,6 +37,20 @@ pub struct SiteChange {
     /// What its gate asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<GateSettings>,
+    /// Whether its masks may be learned from for population priors. Its own engineers may say so, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lends_masks: Option<bool>,
+}
+
+impl SiteChange {
+    /// Whether it changes only what is the site's own to say: whether it lends its masks.
+    pub fn is_of_the_site(&self) -> bool {
+        let own = Self {
+            lends_masks: self.lends_masks,
+            ..Self::default()
+        };
+        self.lends_masks.is_some() && *self == own
+    }
 }
 
 /// A site.
@@ -50,6 +64,8 @@ pub struct Site {
     pub kpi: Kpi,
     /// What its gate asks for.
     pub gate: GateSettings,
+    /// Whether its masks may be learned from for population priors. At first: no.
+    pub lends_masks: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// Images that are there.

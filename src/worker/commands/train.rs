@@ -334,7 +334,7 @@ fn print(
     printer::line(&format!(
         "{out}: {bytes} bytes, drops {} of {} weights, learned from {} pictures in {seconds:.0} s; \
          look into it with `katagami artefact show {out}`",
-        artefact.dropped(),
+        artefact.flips(),
         artefact.weights(),
         report.images.used,
     ));

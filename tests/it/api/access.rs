@@ -59,6 +59,8 @@ async fn another_sites_anything_is_not_there(#[values(Sqlite, Postgres)] backend
         "/masks/1/bytes".to_owned(),
         "/masks/1/deltas".to_owned(),
         format!("/masks/1/deltas/{}", "0".repeat(64)),
+        "/masks/1/priors".to_owned(),
+        format!("/masks/1/priors/{}", "0".repeat(64)),
         "/channels".to_owned(),
         "/channels/stable".to_owned(),
         "/channels/stable/history".to_owned(),

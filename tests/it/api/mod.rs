@@ -11,6 +11,7 @@ mod idempotency;
 mod images;
 mod jobs;
 mod openapi;
+mod priors;
 mod problems;
 mod sites;
 mod start;

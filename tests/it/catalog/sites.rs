@@ -27,6 +27,7 @@ async fn a_site_is_made_once_and_changed(#[values(Sqlite, Postgres)] backend: Ba
         title: Some("Ōsaka\0 II".to_owned()),
         kpi: Some(Kpi::FewShot),
         gate: None,
+        lends_masks: Some(true),
     };
     let site = sites::update(&mut tx, &name, &change, BY).await.unwrap();
     tx.commit().await.unwrap();
@@ -34,7 +35,7 @@ async fn a_site_is_made_once_and_changed(#[values(Sqlite, Postgres)] backend: Ba
         (site.kpi, site.images, site.open_jobs, site.masks),
         (Kpi::FewShot, 1, 1, 0)
     );
-    assert!(site.title.starts_with("Ōsaka"));
+    assert!(site.title.starts_with("Ōsaka") && site.lends_masks);
     let mut tx = world.begin().await;
     refused(
         sites::update(&mut tx, &"kyoto".parse().unwrap(), &change, BY).await,

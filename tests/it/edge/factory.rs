@@ -45,18 +45,7 @@ impl Factory {
         let admin = server.admin.as_ref().unwrap().secret.reveal().to_owned();
         let client = Client::new(&server.url, Some(&admin), None).unwrap();
         let site: SiteName = "osaka".parse().unwrap();
-        client
-            .create_site(&serde_json::from_str(r#"{"name": "osaka"}"#).unwrap())
-            .await
-            .unwrap();
-        let image = SingleImage {
-            name: "one.png".to_owned(),
-            media_type: "image/png".to_owned(),
-            caption: None,
-            bytes: picture(1),
-        };
-        let submitted = client.submit_image(&site, image).await.unwrap();
-        assert_eq!(submitted.accepted, 1, "{submitted:?}");
+        make_site(&client, &site).await;
         let new = NewDevice {
             name: "line-a".to_owned(),
             channel: None,
@@ -70,6 +59,20 @@ impl Factory {
             base,
             token,
         }
+    }
+
+    /// Makes a site if it is not there, whose masks are trained from now on.
+    pub async fn has_site(&mut self, site: &str) {
+        let site: SiteName = site.parse().unwrap();
+        if self.client.site(&site).await.is_err() {
+            make_site(&self.client, &site).await;
+        }
+        self.site = site;
+    }
+
+    /// A file beside the server's data; the device's folder is `device`.
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
     }
 
     /// Asks for a training with a small mask, and does as its worker would: leases, uploads, publishes.
@@ -177,6 +180,20 @@ impl Factory {
             .good()
             .json()
     }
+}
+
+/// Makes a site with one image.
+async fn make_site(client: &Client, site: &SiteName) {
+    let new = serde_json::from_value(serde_json::json!({"name": site}));
+    client.create_site(&new.unwrap()).await.unwrap();
+    let image = SingleImage {
+        name: "one.png".to_owned(),
+        media_type: "image/png".to_owned(),
+        caption: None,
+        bytes: picture(1),
+    };
+    let submitted = client.submit_image(site, image).await.unwrap();
+    assert_eq!(submitted.accepted, 1, "{submitted:?}");
 }
 
 /// A small picture, another one for each number.

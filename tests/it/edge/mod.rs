@@ -5,6 +5,7 @@ mod agent;
 mod cuts;
 mod deltas;
 mod factory;
+mod priors;
 pub mod proxy;
 mod pull;
 mod server;
@@ -18,7 +19,7 @@ use katagami::base::{Weights, architecture, import};
 use katagami::domain::{Digest, MaskVersion};
 use katagami::mask::{Header, Mask, encode};
 
-use crate::support::{self, Answer, dense_mask, header_of};
+use crate::support::{self, Answer, alike_mask, dense_mask, header_of};
 use server::{Server, World};
 
 /// A mask over `base` for site `osaka`, other bits for each version.
@@ -39,6 +40,11 @@ fn mask_of(site: &str, base: &Weights, preprocessing: Digest, version: u32) -> V
 /// As [`mask_over`], long enough for deltas to be worth it.
 fn dense_over(base: &Weights, preprocessing: Digest, version: u32) -> Vec<u8> {
     artefact_of("osaka", &dense_mask(base, version), base, preprocessing, version)
+}
+
+/// As [`mask_over`], of a factory that has much in common with others.
+fn alike_over(base: &Weights, preprocessing: Digest, version: u32) -> Vec<u8> {
+    artefact_of("osaka", &alike_mask(base, version), base, preprocessing, version)
 }
 
 fn artefact_of(site: &str, mask: &Mask, base: &Weights, preprocessing: Digest, version: u32) -> Vec<u8> {

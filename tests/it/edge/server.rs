@@ -13,9 +13,13 @@ use axum::routing::{get, put};
 use axum::{Json, Router};
 use katagami::base::{Manifest, Preprocessing, Weights, write_safetensors};
 use katagami::domain::{DeviceId, Digest, MaskVersion, Timestamp};
+use katagami::mask::Prior;
 use katagami::wire::problem::{MEDIA_TYPE, ProblemDocument};
 use katagami::wire::v1::base::Base;
 use katagami::wire::v1::devices::{Device, DeviceStatus, Myself};
+use katagami::wire::v1::masks::MaskWithPrior;
+use katagami::wire::v1::page::Page;
+use katagami::wire::v1::priors::Prior as OfferedPrior;
 
 use crate::support::generated_base;
 
@@ -30,6 +34,8 @@ pub struct World {
     pub release: Option<(MaskVersion, Vec<u8>)>,
     /// The deltas that it has, by the digest of the parent's artefact; to the mask that is released.
     pub deltas: HashMap<Digest, Vec<u8>>,
+    /// The population prior that it has, and the mask that is released coded with that.
+    pub prior: Option<(Prior, Vec<u8>)>,
     /// Ends the next answer with the base's bytes after so many of them.
     pub cut_base_after: Option<usize>,
     /// Flips a bit in each mask that is sent.
@@ -71,6 +77,7 @@ impl World {
             base_bytes,
             release: None,
             deltas: HashMap::new(),
+            prior: None,
             cut_base_after: None,
             corrupt_masks: false,
             overloaded: false,
@@ -161,6 +168,9 @@ fn router(world: Shared) -> Router {
         .route("/v1/base/bytes", get(base_bytes))
         .route("/v1/sites/{site}/channels/{channel}/mask", get(mask))
         .route("/v1/sites/{site}/masks/{version}/deltas/{parent}", get(delta))
+        .route("/v1/sites/{site}/masks/{version}/priors", get(with_priors))
+        .route("/v1/sites/{site}/masks/{version}/priors/{prior}", get(with_prior))
+        .route("/v1/priors/{prior}", get(prior))
         .layer(axum::middleware::from_fn_with_state(world.clone(), guarded))
         .with_state(world)
 }
@@ -320,5 +330,50 @@ async fn delta(
     match world.deltas.get(&parent) {
         Some(delta) if site == "osaka" && released == Some(version) => delta.clone().into_response(),
         _ => problem(StatusCode::NOT_FOUND, "no_delta"),
+    }
+}
+
+async fn with_priors(State(world): State<Shared>) -> Json<Page<MaskWithPrior>> {
+    let world = world.lock().unwrap();
+    let listed = world.prior.iter().map(|(prior, coded)| {
+        let file = prior.encode().unwrap();
+        MaskWithPrior {
+            prior: OfferedPrior {
+                base: prior.base,
+                version: 1,
+                digest: prior.digest(),
+                file: Digest::of(&file),
+                bytes: file.len() as u64,
+                sites: prior.masks,
+                made_at: Timestamp::from_micros(0),
+            },
+            digest: Digest::of(coded),
+            bytes: coded.len() as u64,
+        }
+    });
+    Json(Page {
+        items: listed.collect(),
+        next: None,
+    })
+}
+
+async fn with_prior(
+    State(world): State<Shared>,
+    Path((site, version, prior)): Path<(String, MaskVersion, Digest)>,
+) -> Response {
+    let world = world.lock().unwrap();
+    let released = world.release.as_ref().map(|(version, _)| *version);
+    match &world.prior {
+        Some((own, coded)) if site == "osaka" && released == Some(version) && own.digest() == prior => {
+            coded.clone().into_response()
+        }
+        _ => problem(StatusCode::NOT_FOUND, "not_with_prior"),
+    }
+}
+
+async fn prior(State(world): State<Shared>, Path(prior): Path<Digest>) -> Response {
+    match &world.lock().unwrap().prior {
+        Some((own, _)) if own.digest() == prior => own.encode().unwrap().into_response(),
+        _ => problem(StatusCode::NOT_FOUND, "no_such_prior"),
     }
 }

@@ -14,7 +14,7 @@ use crate::wire::v1::page::Page;
 
 /// Whether the caller may know the base: everybody who may pull or read. It
 /// belongs to no site, so who is of a site asks in its name.
-fn may_pull(caller: &Caller) -> Result<(), ApiError> {
+pub(super) fn may_pull(caller: &Caller) -> Result<(), ApiError> {
     match &caller.0.site {
         Some(site) => caller.may(Action::Pull, site)?,
         None => caller.may_anywhere(Action::Pull)?,

@@ -9,6 +9,7 @@ mod health;
 mod images;
 mod jobs;
 mod masks;
+mod priors;
 mod sites;
 mod snapshots;
 mod tokens;
@@ -46,6 +47,10 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(masks::download))
         .routes(routes!(masks::deltas))
         .routes(routes!(masks::download_delta))
+        .routes(routes!(priors::list, priors::make))
+        .routes(routes!(priors::download))
+        .routes(routes!(priors::masks))
+        .routes(routes!(priors::download_mask))
         .routes(routes!(channels::list))
         .routes(routes!(channels::show, channels::set))
         .routes(routes!(channels::history))

@@ -64,7 +64,8 @@ pub async fn show(
     Ok(Json(sites::needed(&mut tx, &site).await?))
 }
 
-/// Changes a site; what is absent stays.
+/// Changes a site; what is absent stays. A site's own engineers may say whether it lends its masks, and
+/// nothing else.
 #[utoipa::path(
     patch, path = "/v1/sites/{site}", tag = "sites", operation_id = "change_site",
     params(("site" = SiteName, Path)), request_body = SiteChange,
@@ -76,7 +77,12 @@ pub async fn change(
     Path(site): Path<SiteName>,
     Json(change): Json<SiteChange>,
 ) -> Result<Json<Site>, ApiError> {
-    let actor = caller.may(Action::ManageSites, &site)?;
+    let action = if change.is_of_the_site() {
+        Action::Release
+    } else {
+        Action::ManageSites
+    };
+    let actor = caller.may(action, &site)?;
     let mut tx = app.catalog.begin().await?;
     let site = sites::update(&mut tx, &site, &change, &actor.to_string()).await?;
     tx.commit().await?;

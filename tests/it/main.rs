@@ -33,6 +33,8 @@ mod robustness;
 #[cfg(feature = "server")]
 #[path = "../support/server.rs"]
 mod server;
+#[cfg(all(feature = "edge", feature = "server", feature = "worker"))]
+mod site_view;
 #[cfg(feature = "server")]
 #[path = "../support/s3.rs"]
 mod store;

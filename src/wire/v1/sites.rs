@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::domain::gate::GateSettings;
 use crate::domain::report::Kpi;
-use crate::domain::{MaskVersion, SiteName, Timestamp};
+use crate::domain::{MaskVersion, SiteName, Timestamp, View};
 
 /// Makes a site.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -22,6 +22,9 @@ pub struct NewSite {
     /// What its gate asks for.
     #[serde(default)]
     pub gate: GateSettings,
+    /// How its pictures become network input. Default: the whole picture, as the base has it.
+    #[serde(default, skip_serializing_if = "View::is_default")]
+    pub view: View,
 }
 
 /// Changes a site; what is absent stays.
@@ -37,6 +40,9 @@ pub struct SiteChange {
     /// What its gate asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<GateSettings>,
+    /// How its pictures become network input, for jobs to come; `{}`: the whole picture, as the base has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub view: Option<View>,
 }
 
 /// A site.
@@ -50,6 +56,8 @@ pub struct Site {
     pub kpi: Kpi,
     /// What its gate asks for.
     pub gate: GateSettings,
+    /// How its pictures become network input.
+    pub view: View,
     /// When it was made.
     pub created_at: Timestamp,
     /// Images that are there.

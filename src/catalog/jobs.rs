@@ -1,10 +1,10 @@
 //! Jobs as people see them: asked for, listed, cancelled, read. What workers do
-//! with them is in [`super::leases`], and can be called from here, too.
+//! with them is in [`super::leases`] and [`super::endings`], and can be called from here, too.
 
 use serde_json::json;
 
 use super::dialect::{Count, Json, PerDialect};
-use super::{CatalogError, Tx, audit, events, leases, paging, snapshots};
+use super::{CatalogError, Tx, audit, endings, events, paging, snapshots};
 use crate::domain::gate::GateSettings;
 use crate::domain::job::{JobState, Progress};
 use crate::domain::report::{Kpi, LossPoint};
@@ -13,9 +13,8 @@ use crate::wire::v1::events::Happening;
 use crate::wire::v1::jobs::{Attempt, Job, JobLogs, JobQuery, LogLine, Outcome, Start};
 use crate::wire::v1::page::Page;
 
-pub use super::leases::{
-    Abandoned, Published, PublishedMask, abandon, checkpoint, heartbeat, lease, publish, reap,
-};
+pub use super::endings::{Abandoned, Published, PublishedMask, abandon, publish, reap};
+pub use super::leases::{checkpoint, heartbeat, lease};
 
 /// Lines of a job's log that are shown: the last ones.
 const SHOWN_LINES: i64 = 2000;
@@ -238,7 +237,7 @@ pub async fn cancel(tx: &mut Tx, job: JobId, by: &str) -> Result<Job, CatalogErr
     on!(tx, db => { sqlx::query(ASK).bind(job).execute(db).await?; });
     audit::record(tx, by, "job_cancelled", Some(&site), json!({"job": job})).await?;
     if state == JobState::Queued {
-        leases::end(tx, &site, job, &leases::End::cancelled()).await?;
+        endings::end(tx, &site, job, &endings::End::cancelled()).await?;
     } else {
         changed(tx, &site, job, state, None);
     }

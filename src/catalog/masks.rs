@@ -1,4 +1,4 @@
-//! Masks. They are stored by [`super::leases::publish`] alone.
+//! Masks. They are stored by [`super::endings::publish`] alone.
 
 use super::dialect::{Count, Json};
 use super::{CatalogError, Tx, paging};

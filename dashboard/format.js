@@ -76,3 +76,21 @@ export const kpiValue = (kpi, value) => (isCost(kpi) ? value.toFixed(3) : percen
 
 /** How much better, in points, or in the unit of costs; above zero is better. */
 export const kpiGain = (kpi, gain) => (isCost(kpi) ? `${gain < 0 ? '−' : '+'}${Math.abs(gain).toFixed(3)}` : points(gain));
+
+/** A view (`src/domain/view.rs`) for people. */
+export function viewName({ region, tiles, size, 'bit-depth': depth }) {
+  const part = (share) => `${+(share * 100).toFixed(2)} %`;
+  const { left, top, width, height } = region;
+  return [
+    width === 1 && height === 1 ? 'Whole picture' : `Region of ${part(width)} × ${part(height)}, ${part(left)} from the left, ${part(top)} from the top`,
+    tiles.columns * tiles.rows > 1 && `${tiles.columns} × ${tiles.rows} tiles overlapping by ${part(tiles.overlap)}`,
+    size && `${size} pixels`,
+    depth && DEPTHS[depth],
+  ].filter(Boolean).join(', ');
+}
+
+/** How more than 8 bits a colour become 8, where the base's way is not the right one. */
+export const DEPTHS = { 'used-bits': 'scaled by the bits used', 'full-range': 'scaled by all 16 bits' };
+
+/** Whether two views are the same; the server writes all in the same way. */
+export const sameView = (one, other) => JSON.stringify(one) === JSON.stringify(other);

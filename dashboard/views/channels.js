@@ -1,7 +1,7 @@
 // Channels: which mask the devices of a site run, and moving that: release, and back.
 
 import { h } from '../dom.js';
-import { maskName, sentence } from '../format.js';
+import { maskName, sameView, sentence, viewName } from '../format.js';
 import { action, badge, field, maskLink, siteHead, table, time } from '../parts.js';
 import { may } from '../permission.js';
 
@@ -54,7 +54,7 @@ export function channelsPage(context, { site: name }, query) {
   return {
     title: `Channels of ${name}`,
     load,
-    on: (event) => event.site === name && ['channel-moved', 'mask-published'].includes(event.kind),
+    on: (event) => event.site === name && ['channel-moved', 'mask-published', 'site-changed'].includes(event.kind),
     render: () => [
       siteHead(site, 'channels', me),
       h('p', { class: 'lead' }, 'A device runs what its channel points at. Every move is kept, and can be taken back.'),
@@ -65,7 +65,7 @@ export function channelsPage(context, { site: name }, query) {
             h('p', { class: 'big' }, maskLink(name, channel.mask), ' ', maskOf(channel.mask) && badge(maskOf(channel.mask).verdict)),
             h('span', { class: 'muted' }, channel.updated_at ? ['since ', time(channel.updated_at)] : 'never moved')),
           may(me, 'release') && (pending?.channel.name === channel.name
-            ? moveForm({ pending, channel, masks, me, move, set: (to) => prepare(pending.channel, to, pending.back), cancel: () => { pending = null; update(); } })
+            ? moveForm({ pending, channel, masks, site, me, move, set: (to) => prepare(pending.channel, to, pending.back), cancel: () => { pending = null; update(); } })
             : h('div', { class: 'buttons' },
               h('button', { type: 'button', onclick: () => prepare(channel, masks.find((mask) => mask.version !== channel.mask)?.version ?? null, false) }, 'Release …'),
               history.length > 0 && h('button', { type: 'button', onclick: () => prepare(channel, history[0].from ?? null, true) }, `Back to ${maskName(history[0].from)}`))),
@@ -81,19 +81,20 @@ export function channelsPage(context, { site: name }, query) {
 
 /**
  * What has to be given for a move to `mask`: nothing, a reason, or a reason and force.
- * @param {{ verdict: string }|undefined} mask
+ * @param {{ verdict: string, view: any }|undefined} mask
+ * @param {{ view: any }} site
  * @param {{ role: string }} me
  */
-export function demands(mask, me) {
-  if (mask?.verdict === 'held') return { reason: true, force: false, allowed: true };
-  if (mask?.verdict === 'refused') return { reason: true, force: true, allowed: may(me, 'force-release') };
-  return { reason: false, force: false, allowed: true };
+export function demands(mask, site, me) {
+  const view = mask !== undefined && !sameView(mask.view, site.view);
+  if (mask?.verdict === 'refused') return { reason: true, force: true, allowed: may(me, 'force-release'), view };
+  return { reason: view || mask?.verdict === 'held', force: false, allowed: true, view };
 }
 
-function moveForm({ pending, channel, masks, me, move, set, cancel }) {
+function moveForm({ pending, channel, masks, site, me, move, set, cancel }) {
   const { to, back } = pending;
   const mask = masks.find((candidate) => candidate.version === to);
-  const needs = demands(mask, me);
+  const needs = demands(mask, site, me);
   const moved = !move.busy && channel.revision !== pending.channel.revision;
   return h('form', { key: 'move', class: 'move', 'aria-label': `Move channel ${channel.name}`, onsubmit: (event) => move.onsubmit(event) },
     h('h3', null, back ? `Take ${channel.name} back to ${maskName(to)}` : `Release to ${channel.name}`),
@@ -104,7 +105,8 @@ function moveForm({ pending, channel, masks, me, move, set, cancel }) {
         `mask ${candidate.version} (${candidate.verdict}${candidate.version === channel.mask ? ', runs now' : ''})`)),
       h('option', { key: 'none', value: '', disabled: channel.mask === null }, 'no mask: the plain base'))),
     h('p', null, to === channel.mask ? `Devices on ${channel.name} run it already.` : [`Devices on ${channel.name} will run `, h('strong', null, maskName(to)), ` instead of ${maskName(channel.mask)}, each at its next contact.`]),
-    needs.reason && h('div', { class: `notice is-${needs.force ? 'bad' : 'warn'}` }, h('p', null, h('strong', null, `The gate ${needs.force ? 'refused' : 'held'} this mask. `), mask.reasons.map(sentence).join(' ')),
+    needs.view && h('div', { class: 'notice is-warn' }, h('p', null, h('strong', null, 'It was trained with another view. '), `It sees: ${viewName(mask.view)}; the site: ${viewName(site.view)}. Devices feed it through its own. Releasing it is recorded as an override.`)),
+    mask && mask.verdict !== 'passed' && h('div', { class: `notice is-${needs.force ? 'bad' : 'warn'}` }, h('p', null, h('strong', null, `The gate ${needs.force ? 'refused' : 'held'} this mask. `), mask.reasons.map(sentence).join(' ')),
       h('p', null, needs.allowed ? 'Releasing it all the same is recorded as an override.' : 'Only an admin can force its release.')),
     field('Reason', h('input', { name: 'reason', required: needs.reason, maxlength: 1000, autocomplete: 'off', ref: (input) => queueMicrotask(() => input.focus()) }), needs.reason ? 'needed, and kept in the history' : 'kept in the history; may be left empty'),
     needs.force && needs.allowed && h('label', { class: 'check' }, h('input', { type: 'checkbox', name: 'force', required: true }), ' Force the release of a mask that the gate refused'),

@@ -2,7 +2,7 @@
 
 import { lossCurve } from '../charts.js';
 import { h } from '../dom.js';
-import { KPIS, count, counted, duration, kpiName, short } from '../format.js';
+import { KPIS, count, counted, duration, kpiName, short, viewName } from '../format.js';
 import { action, badge, emptyNotice, facts, field, maskLink, problemNotice, siteHead, table, time } from '../parts.js';
 import { may } from '../permission.js';
 import { link } from '../router.js';
@@ -168,6 +168,7 @@ export function jobPage(context, { id }) {
         ['Snapshot', h('code', { title: job.snapshot }, shortId(job.snapshot))],
         ['Base', h('code', { title: job.base }, short(job.base))],
         ['Recipe', job.budget ? `${job.recipe}, ${counted(job.budget, 'step')}` : job.recipe],
+        ['Sees', viewName(job.view)],
         ['Starts from', job.start === 'base' ? 'the plain base' : maskLink(job.site, job.start.mask)],
         ['Judged by', `${kpiName(job.kpi)}, ${job.validation ? `validation set ${job.validation}` : 'without labels'}`],
         ['Asked for', [time(job.created_at), ` by ${job.created_by}`]],

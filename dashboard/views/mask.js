@@ -2,7 +2,7 @@
 
 import { densityBars, differenceBar, lossCurve, reachOf } from '../charts.js';
 import { h } from '../dom.js';
-import { KPIS, bytes, count, counted, duration, kpiGain, kpiName, kpiValue, percent, points, sentence, short } from '../format.js';
+import { KPIS, bytes, count, counted, duration, kpiGain, kpiName, kpiValue, percent, points, sentence, short, viewName } from '../format.js';
 import { badge, emptyNotice, facts, maskLink, siteHead, table, time } from '../parts.js';
 import { may } from '../permission.js';
 import { link } from '../router.js';
@@ -70,6 +70,7 @@ export function maskPage({ api, me, path }, { site: name, version }) {
           ['Size', `${bytes(mask.bytes)}: ${counted(mask.flips, 'weight')} dropped`],
           ['Artefact', h('code', { title: mask.digest }, short(mask.digest))],
           ['Base', h('code', { title: mask.base }, short(mask.base))],
+          ['Sees', viewName(mask.view)],
           ['Masked weights', h('code', { title: mask.weights }, short(mask.weights))],
           ['Started from', maskLink(name, mask.parent)],
           ['Job', h('a', { href: link('jobs', mask.job) }, h('code', null, mask.job.slice(-8)))],

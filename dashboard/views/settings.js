@@ -1,7 +1,7 @@
-// What a site's masks are judged by: its name for people, its KPI, what its gate asks for.
+// What jobs of a site go by: its name for people, its KPI, what its gate asks for, its view.
 
 import { h } from '../dom.js';
-import { KPIS, kpiName } from '../format.js';
+import { DEPTHS, KPIS, kpiName, viewName } from '../format.js';
 import { action, facts, field, siteHead } from '../parts.js';
 import { may } from '../permission.js';
 
@@ -21,6 +21,9 @@ const GATE = [
   ['decay-drift', 'Drift of the decay', 'how much farther from 1 its exponent may get'],
 ];
 
+/** A view's region, in percent of the upright picture: [key, label]. */
+const REGION = [['left', 'Left edge'], ['top', 'Upper edge'], ['width', 'Width'], ['height', 'Height']];
+
 const kindOf = (kpi) => (typeof kpi === 'string' ? kpi : kpi.name);
 
 /**
@@ -35,7 +38,7 @@ export function settingsPage(context, { site: name }) {
   let saved = false;
   const save = action(context, async (fields) => {
     saved = false;
-    const change = { title: fields.title.trim(), kpi: kpiOf(fields), gate: gateOf(fields) };
+    const change = { title: fields.title.trim(), kpi: kpiOf(fields), gate: gateOf(fields), view: viewOf(fields) };
     site = await (await api.send('PATCH', path`sites/${name}`, { body: change })).json();
     chosen = null;
     saved = true;
@@ -48,7 +51,7 @@ export function settingsPage(context, { site: name }) {
     },
     render: () => [
       siteHead(site, 'settings', me),
-      h('p', { class: 'lead' }, 'What masks of jobs to come are judged by. Masks that are there keep their verdict.'),
+      h('p', { class: 'lead' }, 'What masks of jobs to come are judged by and see. Masks that are there keep their verdict and their view.'),
       may(me, 'manage-sites')
         ? h('form', { class: 'card', 'aria-label': 'Settings', oninput: () => { if (saved) { saved = false; update(); } }, onsubmit: (event) => save.onsubmit(event) },
           save.notice(),
@@ -57,9 +60,10 @@ export function settingsPage(context, { site: name }) {
           h('details', null, h('summary', null, 'What the gate asks for'),
             h('div', { class: 'fields' }, GATE.map(([key, label, hint]) =>
               field(label, h('input', { name: key, type: 'number', required: true, min: 0, step: key === 'least-per-class' ? 1 : 'any', value: site.gate[key] }), hint)))),
+          viewFields(site.view),
           h('div', { class: 'buttons' }, h('button', { type: 'submit', class: 'primary', disabled: save.busy }, 'Save')),
           saved && h('p', { key: 'saved', role: 'status' }, 'Saved.'))
-        : facts([['Judged by', kpiName(site.kpi)], ...GATE.map(([key, label]) => [label, String(site.gate[key])])]),
+        : facts([['Judged by', kpiName(site.kpi)], ['Sees', viewName(site.view)], ...GATE.map(([key, label]) => [label, String(site.gate[key])])]),
     ],
   };
 }
@@ -75,6 +79,31 @@ function kpiFields(kpi, kind, choose) {
     ],
     kind === 'cost' && keyed('costs', 'Costs', h('textarea', { name: 'costs', required: true, rows: 6, spellcheck: 'false', value: JSON.stringify(own.costs ?? { ok: { crack: 1 }, crack: { ok: 20 } }, null, 1) }),
       'by true class, then by answer; what is left out costs nothing'));
+}
+
+/** Numbers in percent, since people point at a part of a picture that way; the API has shares. */
+function viewFields({ region, tiles, size, 'bit-depth': depth }) {
+  const number = (name, label, value, most, hint) => field(label, h('input', { name, type: 'number', required: true, min: 0, max: most, step: 'any', value }), hint);
+  const percent = (name, label, share, most, hint) => number(name, label, +(share * 100).toFixed(2), most, hint);
+  return h('details', null, h('summary', null, 'What the network sees of a picture'),
+    h('p', { class: 'hint' }, 'A region of each picture, cut into tiles. The next training starts from the plain base where this changes; devices feed each mask what it was trained with.'),
+    h('div', { class: 'fields' },
+      REGION.map(([key, label]) => percent(key, label, region[key], 100, 'of the upright picture, in %')),
+      number('columns', 'Tiles side by side', tiles.columns, 8, '1 to 8; time and memory grow with the tiles'),
+      number('rows', 'Tiles one below the other', tiles.rows, 8, '1 to 8'),
+      percent('overlap', 'Overlap', tiles.overlap, 50, 'of a tile, shared with each neighbour, in %'),
+      field('Size', h('input', { name: 'size', type: 'number', min: 32, max: 1024, value: size ?? '' }), 'of the input in pixels; empty: as the base has it'),
+      field('More than 8 bits a colour', h('select', { name: 'bit-depth', value: depth ?? '' },
+        Object.entries({ '': 'as the base has it', ...DEPTHS }).map(([word, title]) => h('option', { value: word }, title))))));
+}
+
+function viewOf(fields) {
+  return {
+    region: Object.fromEntries(REGION.map(([key]) => [key, Number(fields[key]) / 100])),
+    tiles: { columns: Number(fields.columns), rows: Number(fields.rows), overlap: Number(fields.overlap) / 100 },
+    size: fields.size ? Number(fields.size) : undefined,
+    'bit-depth': fields['bit-depth'] || undefined,
+  };
 }
 
 /** Fields that come and go must not take over each other's input. */

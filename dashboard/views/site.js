@@ -2,7 +2,7 @@
 
 import { differenceBar } from '../charts.js';
 import { h } from '../dom.js';
-import { counted, kpiGain, kpiName, kpiValue, points } from '../format.js';
+import { counted, kpiGain, kpiName, kpiValue, points, viewName } from '../format.js';
 import { badge, facts, maskLink, siteHead, time } from '../parts.js';
 import { may } from '../permission.js';
 import { link } from '../router.js';
@@ -42,6 +42,7 @@ export function overviewPage(context, { site: name }) {
             ['Images', counted(site.images, 'image')],
             ['Validation set', sets.length ? `version ${Math.max(...sets.map((set) => set.version))}` : 'none: masks are judged by signals without labels'],
             ['Judged by', kpiName(site.kpi)],
+            ['Sees', viewName(site.view)],
             ['Devices', counted(site.devices, 'device')],
             ['Made', time(site.created_at)],
           ]))),

@@ -1,12 +1,14 @@
 //! Placing a job: what is left out is decided and written down.
 
 use super::state::App;
+use crate::base::architecture::{self, InputSizeError};
 use crate::catalog::jobs::ResolvedJob;
 use crate::catalog::{CatalogError, Tx, bases, channels, jobs, masks, sites, snapshots, validation};
+use crate::domain::channel::Current;
 use crate::domain::job::RECIPES;
 use crate::domain::kpi::{Kpi, KpiError};
 use crate::domain::permission::Actor;
-use crate::domain::{ChannelName, Digest, ErrorKind, MaskVersion, Problem, SiteName, SnapshotId};
+use crate::domain::{ChannelName, Digest, ErrorKind, MaskVersion, Problem, SiteName, SnapshotId, View};
 use crate::intake::{self, IntakeError};
 use crate::wire::v1::jobs::{Job, NewJob, Start};
 use crate::wire::v1::snapshots::NewSnapshot;
@@ -44,6 +46,28 @@ pub enum OrderError {
         /// The server's.
         active: Digest,
     },
+    /// The mask to start from was trained with another view.
+    #[error(
+        "mask {version} was trained with another view ({trained}) than site `{site}` has now ({now}); start from `base`"
+    )]
+    OtherView {
+        /// The mask.
+        version: MaskVersion,
+        /// Its view.
+        trained: View,
+        /// The site.
+        site: SiteName,
+        /// The site's view.
+        now: View,
+    },
+    /// The base cannot have input of the view's size.
+    #[error("the view of site `{site}` does not fit the base: {source}")]
+    ViewSize {
+        /// The site.
+        site: SiteName,
+        /// Which sizes it has.
+        source: InputSizeError,
+    },
     /// The KPI does not fit the validation set.
     #[error(transparent)]
     Kpi(#[from] KpiError),
@@ -59,7 +83,8 @@ impl Problem for OrderError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NoSuchRecipe { .. } | Self::Budget(_) | Self::Kpi(_) => ErrorKind::Invalid,
-            Self::NoImages { .. } | Self::OtherBase { .. } => ErrorKind::Conflict,
+            Self::ViewSize { source, .. } => source.kind(),
+            Self::NoImages { .. } | Self::OtherBase { .. } | Self::OtherView { .. } => ErrorKind::Conflict,
             Self::Snapshot(error) => error.kind(),
             Self::Catalog(error) => error.kind(),
         }
@@ -72,6 +97,8 @@ impl Problem for OrderError {
             Self::Kpi(_) => "kpi_invalid",
             Self::NoImages { .. } => "no_images",
             Self::OtherBase { .. } => "mask_of_other_base",
+            Self::OtherView { .. } => "mask_of_other_view",
+            Self::ViewSize { source, .. } => source.code(),
             Self::Snapshot(error) => error.code(),
             Self::Catalog(error) => error.code(),
         }
@@ -92,8 +119,12 @@ pub async fn place(app: &App, actor: &Actor, site: &SiteName, new: NewJob) -> Re
     let kpi = new.kpi.unwrap_or(settings.kpi);
     fits(&mut tx, site, &kpi).await?;
     let base = bases::active(&mut tx).await?.ok_or(CatalogError::NoBase)?;
-    let base = base.manifest.digest;
-    let start = start(&mut tx, site, new.start, base).await?;
+    fits_base(site, &settings.view, &base.manifest.architecture)?;
+    let current = Current {
+        base: base.manifest.digest,
+        view: settings.view,
+    };
+    let start = start(&mut tx, site, new.start, &current).await?;
     let given = match new.snapshot {
         Some(id) => Some(of_site(snapshots::get(&mut tx, id).await?, site, id)?),
         None => None,
@@ -120,12 +151,13 @@ pub async fn place(app: &App, actor: &Actor, site: &SiteName, new: NewJob) -> Re
     let order = ResolvedJob {
         site: site.clone(),
         snapshot: snapshot.id,
-        base,
+        base: current.base,
         validation: validation::newest(&mut tx, site).await?,
         recipe,
         budget: new.budget,
         kpi,
         gate: settings.gate,
+        view: current.view,
         parent: match start {
             Start::Base => None,
             Start::Mask(version) => Some(version),
@@ -151,6 +183,19 @@ async fn fits(tx: &mut Tx, site: &SiteName, kpi: &Kpi) -> Result<(), OrderError>
     Ok(kpi.check(&judging.collect())?)
 }
 
+/// Whether the base can have input of the view's size.
+fn fits_base(site: &SiteName, view: &View, base: &str) -> Result<(), OrderError> {
+    let Some((size, architecture)) = view.size.zip(architecture::architecture(base)) else {
+        return Ok(());
+    };
+    architecture
+        .check_size(size)
+        .map_err(|source| OrderError::ViewSize {
+            site: site.clone(),
+            source,
+        })
+}
+
 fn of_site(
     found: Option<crate::wire::v1::snapshots::Snapshot>,
     site: &SiteName,
@@ -161,26 +206,34 @@ fn of_site(
         .ok_or(CatalogError::NoSuchSnapshot { snapshot: id })
 }
 
-/// What the training starts from: as asked, else the stable mask if it is
-/// bound to the active base, else the base.
+/// What the training starts from: as asked, else the stable mask if it is bound to the
+/// active base and was trained with the site's view, else the base.
 async fn start(
     tx: &mut Tx,
     site: &SiteName,
     asked: Option<Start>,
-    active: Digest,
+    current: &Current,
 ) -> Result<Start, OrderError> {
     match asked {
         Some(Start::Base) => Ok(Start::Base),
         Some(Start::Mask(version)) => {
             let mask = masks::needed(tx, site, version).await?;
-            if mask.base == active {
-                return Ok(Start::Mask(version));
+            if mask.base != current.base {
+                return Err(OrderError::OtherBase {
+                    version,
+                    bound: mask.base,
+                    active: current.base,
+                });
             }
-            Err(OrderError::OtherBase {
-                version,
-                bound: mask.base,
-                active,
-            })
+            if mask.view != current.view {
+                return Err(OrderError::OtherView {
+                    version,
+                    trained: mask.view,
+                    site: site.clone(),
+                    now: current.view,
+                });
+            }
+            Ok(Start::Mask(version))
         }
         None => {
             let stable: ChannelName = STABLE.parse().expect("a channel's name");
@@ -189,11 +242,36 @@ async fn start(
                 return Ok(Start::Base);
             };
             let mask = masks::needed(tx, site, version).await?;
-            Ok(if mask.base == active {
+            Ok(if mask.base == current.base && mask.view == current.view {
                 Start::Mask(version)
             } else {
                 Start::Base
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_whose_size_the_base_cannot_have_is_said_before_the_training() {
+        let site: SiteName = "osaka".parse().expect("a site's name");
+        let sized = |size| View {
+            size: Some(size),
+            ..View::default()
+        };
+        let fits = |view: View, base| fits_base(&site, &view, base);
+        assert!(fits(sized(100), "efficientnet_lite0").is_ok());
+        assert!(fits(sized(96), "vit_small_patch16_224").is_ok());
+        assert!(fits(View::default(), "vit_small_patch16_224").is_ok());
+        let refused = fits(sized(100), "vit_small_patch16_224").expect_err("100 is no multiple of 16");
+        assert_eq!(refused.code(), "input_size");
+        let sentence = refused.to_string();
+        assert!(
+            sentence.contains("`osaka`") && sentence.contains("such as 112"),
+            "{sentence}"
+        );
     }
 }

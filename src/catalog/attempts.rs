@@ -5,7 +5,7 @@ use super::validation::LabelledImage;
 use super::{CatalogError, Tx, bases, blobs, snapshots};
 use crate::domain::gate::GateSettings;
 use crate::domain::report::Kpi;
-use crate::domain::{AttemptId, Digest, JobId, MaskVersion, SiteName, SnapshotId};
+use crate::domain::{AttemptId, Digest, JobId, MaskVersion, SiteName, SnapshotId, View};
 use crate::wire::v1::base::Base;
 
 /// Everything that determines an attempt.
@@ -31,6 +31,8 @@ pub struct Assignment {
     pub judged_before: u32,
     /// What the gate asks for.
     pub gate: GateSettings,
+    /// How pictures become network input.
+    pub view: View,
     /// What it trains on.
     pub snapshot: SnapshotId,
     /// The digest of that list of images.
@@ -90,13 +92,16 @@ struct Row {
     kpi: Kpi,
     judged_before: Count,
     gate: Json<GateSettings>,
+    view: Json<View>,
     snapshot: SnapshotId,
     parent: Option<MaskVersion>,
 }
 
 /// Everything that the attempt of a job needs to know.
 pub async fn assignment(tx: &mut Tx, attempt: AttemptId) -> Result<Assignment, CatalogError> {
-    const SQL: &str = "SELECT site, reserved_version, base, recipe, budget, seed, kpi, judged_before, gate, snapshot, parent
+    const SQL: &str =
+        "SELECT site, reserved_version, base, recipe, budget, seed, kpi, judged_before, gate, view, snapshot,
+            parent
         FROM job WHERE id = $1 AND attempt = $2 AND state = 'running'";
     let row: Option<Row> = on!(tx, db => {
         sqlx::query_as(SQL).bind(attempt.job).bind(i64::from(attempt.number)).fetch_optional(db).await?
@@ -117,6 +122,7 @@ pub async fn assignment(tx: &mut Tx, attempt: AttemptId) -> Result<Assignment, C
         kpi: row.kpi,
         judged_before: u32::try_from(row.judged_before.0).unwrap_or(u32::MAX),
         gate: row.gate.0,
+        view: row.view.0,
         snapshot: snapshot.id,
         snapshot_digest: snapshot.digest,
         images: snapshot.images,

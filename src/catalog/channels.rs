@@ -35,7 +35,7 @@ pub struct PointedMask {
 /// How a channel is moved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Why {
-    /// Whether the move overrides the gate.
+    /// Whether the move overrides the gate or the site's view.
     pub overrides: bool,
     /// Why, in a person's words.
     pub reason: Option<String>,

@@ -1,21 +1,20 @@
 //! Jobs as people see them: asked for, listed, cancelled, read. What workers do
-//! with them is in [`super::leases`], and can be called from here, too.
+//! with them is in [`super::leases`] and [`super::endings`], and can be called from here, too.
 
 use serde_json::json;
 
 use super::dialect::{Count, Json, PerDialect};
-use super::{CatalogError, Tx, audit, events, leases, paging, snapshots};
+use super::{CatalogError, Tx, audit, endings, events, paging, snapshots};
 use crate::domain::gate::GateSettings;
 use crate::domain::job::{JobState, Progress};
 use crate::domain::report::{Kpi, LossPoint};
-use crate::domain::{Digest, JobId, MaskVersion, SiteName, SnapshotId, Timestamp, ValidationVersion};
+use crate::domain::{Digest, JobId, MaskVersion, SiteName, SnapshotId, Timestamp, ValidationVersion, View};
 use crate::wire::v1::events::Happening;
 use crate::wire::v1::jobs::{Attempt, Job, JobLogs, JobQuery, LogLine, Outcome, Start};
 use crate::wire::v1::page::Page;
 
-pub use super::leases::{
-    Abandoned, Published, PublishedMask, abandon, checkpoint, heartbeat, lease, publish, reap,
-};
+pub use super::endings::{Abandoned, Published, PublishedMask, abandon, publish, reap};
+pub use super::leases::{checkpoint, heartbeat, lease};
 
 /// Lines of a job's log that are shown: the last ones.
 const SHOWN_LINES: i64 = 2000;
@@ -39,6 +38,8 @@ pub struct ResolvedJob {
     pub kpi: Kpi,
     /// What the gate asks for.
     pub gate: GateSettings,
+    /// How pictures become network input.
+    pub view: View,
     /// The mask whose scores it starts from; `None`: the base.
     pub parent: Option<MaskVersion>,
     /// Seed.
@@ -59,6 +60,7 @@ struct JobRow {
     recipe: String,
     budget: Option<i64>,
     kpi: Kpi,
+    view: Json<View>,
     parent: Option<MaskVersion>,
     seed: i64,
     state: JobState,
@@ -108,6 +110,7 @@ impl From<JobRow> for Job {
             recipe: row.recipe,
             budget: row.budget.map(|steps| steps as u32),
             kpi: row.kpi,
+            view: row.view.0,
             start: row.parent.map_or(Start::Base, Start::Mask),
             seed: row.seed as u64,
             state: row.state,
@@ -128,7 +131,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT job.id, job.site, job.snapshot, job.base, job.validation, job.recipe, job.budget, job.kpi,
-                job.parent, job.seed, job.state, job.cancel_requested, job.attempt, job.max_attempts, job.worker,
+                job.view, job.parent, job.seed, job.state, job.cancel_requested, job.attempt, job.max_attempts, job.worker,
                 job.progress, job.mask, mask.verdict, job.report, job.error, job.created_by, job.created_at,
                 job.started_at, job.ended_at
              FROM job LEFT JOIN mask ON mask.job = job.id ",
@@ -141,10 +144,10 @@ macro_rules! select {
 pub async fn create(tx: &mut Tx, new: &ResolvedJob, by: &str) -> Result<Job, CatalogError> {
     const RESERVE: &str = "UPDATE site SET next_mask_version = next_mask_version + 1 WHERE name = $1
         RETURNING next_mask_version - 1";
-    const SQL: &str = "INSERT INTO job (id, site, snapshot, base, validation, judged_before, recipe, budget, kpi, gate, parent, seed,
+    const SQL: &str = "INSERT INTO job (id, site, snapshot, base, validation, judged_before, recipe, budget, kpi, gate, view, parent, seed,
             reserved_version, priority, state, attempt, failures, max_attempts, not_before, cancel_requested, loss,
             created_by, created_at)
-        VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8, $9, $10, $11, $12, $13, 'queued', 0, 0, $14, $15, FALSE, '[]', $16, $15)";
+        VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'queued', 0, 0, $15, $16, FALSE, '[]', $17, $16)";
     let snapshot = snapshots::needed(tx, new.snapshot).await?;
     if snapshot.site != new.site {
         return Err(CatalogError::NoSuchSnapshot {
@@ -164,11 +167,14 @@ pub async fn create(tx: &mut Tx, new: &ResolvedJob, by: &str) -> Result<Job, Cat
         on!(tx, db => sqlx::query_scalar(RESERVE).bind(&new.site).fetch_one(db).await?);
     on!(tx, db => {
         sqlx::query(SQL).bind(id).bind(&new.site).bind(new.snapshot).bind(new.base).bind(new.validation)
-            .bind(&new.recipe).bind(new.budget.map(i64::from)).bind(&new.kpi).bind(Json(new.gate)).bind(new.parent)
-            .bind(new.seed as i64).bind(version).bind(i64::from(new.priority)).bind(i64::from(new.max_attempts))
+            .bind(&new.recipe).bind(new.budget.map(i64::from)).bind(&new.kpi).bind(Json(new.gate)).bind(Json(new.view))
+            .bind(new.parent).bind(new.seed as i64).bind(version).bind(i64::from(new.priority)).bind(i64::from(new.max_attempts))
             .bind(now).bind(by).execute(db).await?;
     });
-    let details = json!({"job": id, "snapshot": new.snapshot, "recipe": new.recipe, "mask_version": version});
+    let details = json!({
+        "job": id, "snapshot": new.snapshot, "recipe": new.recipe, "view": new.view, "parent": new.parent,
+        "mask_version": version,
+    });
     audit::record(tx, by, "job_created", Some(&new.site), details).await?;
     changed(tx, &new.site, id, JobState::Queued, None);
     needed(tx, id).await
@@ -231,7 +237,7 @@ pub async fn cancel(tx: &mut Tx, job: JobId, by: &str) -> Result<Job, CatalogErr
     on!(tx, db => { sqlx::query(ASK).bind(job).execute(db).await?; });
     audit::record(tx, by, "job_cancelled", Some(&site), json!({"job": job})).await?;
     if state == JobState::Queued {
-        leases::end(tx, &site, job, &leases::End::cancelled()).await?;
+        endings::end(tx, &site, job, &endings::End::cancelled()).await?;
     } else {
         changed(tx, &site, job, state, None);
     }

@@ -1,9 +1,9 @@
-//! Masks. They are stored by [`super::leases::publish`] alone.
+//! Masks. They are stored by [`super::endings::publish`] alone.
 
 use super::dialect::{Count, Json};
 use super::{CatalogError, Tx, paging};
 use crate::domain::channel::Candidate;
-use crate::domain::{Digest, JobId, MaskVersion, SiteName, Timestamp};
+use crate::domain::{Digest, JobId, MaskVersion, SiteName, Timestamp, View};
 use crate::wire::v1::masks::Mask;
 use crate::wire::v1::page::{Page, PageQuery};
 
@@ -13,6 +13,7 @@ struct MaskRow {
     version: MaskVersion,
     job: JobId,
     base: Digest,
+    view: Json<View>,
     artefact: Digest,
     bytes: Count,
     report: Digest,
@@ -38,6 +39,7 @@ impl From<MaskRow> for Mask {
             digest: row.artefact,
             bytes: row.bytes.0,
             base: row.base,
+            view: row.view.0,
             weights: row.weights,
             job: row.job,
             parent: row.parent,
@@ -60,7 +62,9 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT site, version, job, base, artefact, bytes, report, weights, parent, flips, verdict, reasons,
-                kpi_base, kpi_mask, kpi_difference, kpi_lower, kpi_upper, created_at FROM mask ",
+                kpi_base, kpi_mask, kpi_difference, kpi_lower, kpi_upper, created_at,
+                (SELECT job.view FROM job WHERE job.id = mask.job) AS view
+             FROM mask ",
             $rest
         )
     };
@@ -93,6 +97,7 @@ pub async fn candidate(
     Ok(Candidate {
         version: mask.version,
         base: mask.base,
+        view: mask.view,
         verdict: mask.verdict,
         reasons: mask.reasons,
     })

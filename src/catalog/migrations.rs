@@ -7,7 +7,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 macro_rules! migrations {
     ($dialect:literal) => {
-        migrations!($dialect: 1 "0001_catalog", 2 "0002_deltas", 3 "0003_health", 4 "0004_priors")
+        migrations!($dialect: 1 "0001_catalog", 2 "0002_deltas", 3 "0003_health", 4 "0004_priors", 5 "0005_view")
     };
     ($dialect:literal: $($version:literal $name:literal),+) => {
         Migrator::with_migrations(vec![$(Migration::new(

@@ -22,6 +22,7 @@ pub mod blobs;
 pub mod channels;
 pub mod deltas;
 pub mod devices;
+pub mod endings;
 pub mod events;
 pub mod idempotency;
 pub mod images;

@@ -6,7 +6,7 @@ use super::dialect::{Count, Json, PerDialect, text};
 use super::{CatalogError, Tx, audit, events, paging};
 use crate::domain::gate::GateSettings;
 use crate::domain::report::Kpi;
-use crate::domain::{MaskVersion, SiteName, Timestamp};
+use crate::domain::{MaskVersion, SiteName, Timestamp, View};
 use crate::wire::v1::events::Happening;
 use crate::wire::v1::page::{Page, PageQuery};
 use crate::wire::v1::sites::{NewSite, Site, SiteChange};
@@ -18,6 +18,7 @@ struct SiteRow {
     kpi: Kpi,
     gate: Json<GateSettings>,
     lends_masks: bool,
+    view: Json<View>,
     created_at: Timestamp,
     images: Count,
     open_jobs: Count,
@@ -34,6 +35,7 @@ impl From<SiteRow> for Site {
             kpi: row.kpi,
             gate: row.gate.0,
             lends_masks: row.lends_masks,
+            view: row.view.0,
             created_at: row.created_at,
             images: row.images.0,
             open_jobs: row.open_jobs.0,
@@ -47,7 +49,7 @@ impl From<SiteRow> for Site {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT name, title, kpi, gate, lends_masks, created_at,
+            "SELECT name, title, kpi, gate, lends_masks, view, created_at,
                 (SELECT COUNT(*) FROM image WHERE image.site = site.name AND deleted_at IS NULL) AS images,
                 (SELECT COUNT(*) FROM job WHERE job.site = site.name AND state IN ('queued', 'running')) AS open_jobs,
                 (SELECT COUNT(*) FROM mask WHERE mask.site = site.name) AS masks,
@@ -61,13 +63,13 @@ macro_rules! select {
 
 /// Makes a site.
 pub async fn create(tx: &mut Tx, site: &NewSite, by: &str) -> Result<Site, CatalogError> {
-    const SQL: &str = "INSERT INTO site (name, title, kpi, gate, next_mask_version, created_at)
-        VALUES ($1, $2, $3, $4, 1, $5) ON CONFLICT (name) DO NOTHING";
+    const SQL: &str = "INSERT INTO site (name, title, kpi, gate, view, next_mask_version, created_at)
+        VALUES ($1, $2, $3, $4, $5, 1, $6) ON CONFLICT (name) DO NOTHING";
     let now = tx.now().await?;
     let title = site.title.clone().unwrap_or_else(|| site.name.to_string());
     let made = on!(tx, db => {
-        sqlx::query(SQL).bind(&site.name).bind(text(&title)).bind(&site.kpi).bind(Json(site.gate)).bind(now)
-            .execute(db).await?.rows_affected()
+        sqlx::query(SQL).bind(&site.name).bind(text(&title)).bind(&site.kpi).bind(Json(site.gate))
+            .bind(Json(site.view)).bind(now).execute(db).await?.rows_affected()
     });
     if made == 0 {
         return Err(CatalogError::SiteExists {
@@ -125,10 +127,10 @@ pub async fn update(
     by: &str,
 ) -> Result<Site, CatalogError> {
     const SQL: &str = "UPDATE site SET title = COALESCE($2, title), kpi = COALESCE($3, kpi),
-        gate = COALESCE($4, gate), lends_masks = COALESCE($5, lends_masks) WHERE name = $1";
+        gate = COALESCE($4, gate), lends_masks = COALESCE($5, lends_masks), view = COALESCE($6, view) WHERE name = $1";
     let changed = on!(tx, db => {
         sqlx::query(SQL).bind(site).bind(change.title.as_deref().map(text)).bind(&change.kpi).bind(change.gate.map(Json))
-            .bind(change.lends_masks).execute(db).await?.rows_affected()
+            .bind(change.lends_masks).bind(change.view.map(Json)).execute(db).await?.rows_affected()
     });
     if changed == 0 {
         return Err(CatalogError::NoSuchSite { site: site.clone() });

@@ -95,7 +95,7 @@ fn chosen(priors: Vec<Prior>, given: &str) -> Result<Prior, CommandError> {
 fn list(priors: &[Prior]) {
     if priors.is_empty() {
         return printer::line(
-            "no prior yet; sites lend their masks with `katagami site change SITE --lend-masks true`, then run `katagami prior make`",
+            "no prior yet; sites lend their masks with `katagami site set SITE --lend-masks true`, then run `katagami prior make`",
         );
     }
     let row = |prior: &Prior| {

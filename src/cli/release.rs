@@ -60,7 +60,8 @@ enum ReleaseCommand {
 
 #[derive(Debug, Args)]
 struct Why {
-    /// Why, for the record; needed for a mask that the gate held or refused
+    /// Why, for the record; needed for a mask that the gate held or refused, or that was trained
+    /// with another view than the site has now
     #[arg(long)]
     reason: Option<String>,
     /// Release a mask that the gate refused (admins only)

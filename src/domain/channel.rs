@@ -1,7 +1,7 @@
 //! Channels: which mask a site's devices run, and who may move them.
 
 use super::permission::{Action, Actor, Denied};
-use super::{ChannelName, Digest, ErrorKind, MaskVersion, Problem, SiteName};
+use super::{ChannelName, Digest, ErrorKind, MaskVersion, Problem, SiteName, View};
 
 /// A channel as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,16 +23,27 @@ pub struct Candidate {
     pub version: MaskVersion,
     /// The base that it is bound to.
     pub base: Digest,
+    /// The view that it was trained with.
+    pub view: View,
     /// The gate's verdict in one word: `passed`, `held` or `refused`.
     pub verdict: String,
     /// Why, for people; empty if it passed.
     pub reasons: Vec<String>,
 }
 
+/// What masks are made for now: one that is to be released should fit it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Current {
+    /// The server's active base.
+    pub base: Digest,
+    /// The site's view.
+    pub view: View,
+}
+
 /// What somebody asks a channel to do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Move {
-    /// Why, in a person's words. Needed to override the gate.
+    /// Why, in a person's words. Needed to override the gate or the site's view.
     pub reason: Option<String>,
     /// Insists on a mask that the gate refused.
     pub force: bool,
@@ -67,6 +78,21 @@ pub enum MoveRefused {
         /// The server's.
         active: Digest,
     },
+    /// The mask was trained with another view than the site has now, and no reason was given.
+    #[error(
+        "mask {version} was trained with another view ({trained}) than site `{site}` has now ({now}); \
+         devices feed it through its own: give a reason to release it all the same"
+    )]
+    OtherView {
+        /// The mask.
+        version: MaskVersion,
+        /// Its view.
+        trained: View,
+        /// The site.
+        site: SiteName,
+        /// The site's view.
+        now: View,
+    },
     /// The actor may not.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -75,7 +101,9 @@ pub enum MoveRefused {
 impl Problem for MoveRefused {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Held { .. } | Self::Refused { .. } | Self::OtherBase { .. } => ErrorKind::Conflict,
+            Self::Held { .. } | Self::Refused { .. } | Self::OtherBase { .. } | Self::OtherView { .. } => {
+                ErrorKind::Conflict
+            }
             Self::Denied(denied) => denied.kind(),
         }
     }
@@ -85,6 +113,7 @@ impl Problem for MoveRefused {
             Self::Held { .. } => "mask_held",
             Self::Refused { .. } => "mask_refused",
             Self::OtherBase { .. } => "mask_of_other_base",
+            Self::OtherView { .. } => "mask_of_other_view",
             Self::Denied(denied) => denied.code(),
         }
     }
@@ -101,22 +130,21 @@ impl Channel {
         }
     }
 
-    /// This channel, pointing at `candidate` (`None`: at no mask, which is
-    /// always allowed). The flag says whether the move overrides the gate.
+    /// This channel, pointing at a candidate (`None`: at no mask, which is always
+    /// allowed). The flag says whether the move overrides the gate or the site's view.
     pub fn moved_to(
         &self,
-        candidate: Option<&Candidate>,
-        active_base: &Digest,
+        candidate: Option<(&Candidate, &Current)>,
         actor: &Actor,
         asked: &Move,
     ) -> Result<(Self, bool), MoveRefused> {
         actor.may(Action::Release, Some(&self.site))?;
         let overrides = match candidate {
             None => false,
-            Some(candidate) => allowed(candidate, active_base, actor, asked, &self.site)?,
+            Some((candidate, current)) => allowed(candidate, current, actor, asked, &self.site)?,
         };
         let moved = Self {
-            mask: candidate.map(|candidate| candidate.version),
+            mask: candidate.map(|(candidate, _)| candidate.version),
             revision: self.revision + 1,
             ..self.clone()
         };
@@ -127,17 +155,17 @@ impl Channel {
 /// Whether the move is an override; an error if it is not allowed at all.
 fn allowed(
     candidate: &Candidate,
-    active_base: &Digest,
+    current: &Current,
     actor: &Actor,
     asked: &Move,
     site: &SiteName,
 ) -> Result<bool, MoveRefused> {
     let version = candidate.version;
-    if candidate.base != *active_base {
+    if candidate.base != current.base {
         return Err(MoveRefused::OtherBase {
             version,
             bound: candidate.base,
-            active: *active_base,
+            active: current.base,
         });
     }
     let reasoned = asked
@@ -146,7 +174,14 @@ fn allowed(
         .is_some_and(|reason| !reason.trim().is_empty());
     let reasons = || candidate.reasons.join("; ");
     match candidate.verdict.as_str() {
-        "passed" => Ok(false),
+        "passed" if candidate.view == current.view => Ok(false),
+        "passed" if reasoned => Ok(true),
+        "passed" => Err(MoveRefused::OtherView {
+            version,
+            trained: candidate.view,
+            site: site.clone(),
+            now: current.view,
+        }),
         "held" if reasoned => Ok(true),
         "held" => Err(MoveRefused::Held {
             version,
@@ -179,20 +214,37 @@ mod tests {
         }
     }
 
-    fn moved(verdict: &str, role: Role, reason: Option<&str>, force: bool) -> Result<bool, MoveRefused> {
-        let channel = Channel::new("osaka".parse().unwrap(), "stable".parse().unwrap());
-        let base = Digest::of(b"base");
-        let candidate = Candidate {
+    fn current() -> Current {
+        Current {
+            base: Digest::of(b"base"),
+            view: View {
+                size: Some(64),
+                ..View::default()
+            },
+        }
+    }
+
+    fn candidate(verdict: &str) -> Candidate {
+        Candidate {
             version: MaskVersion(3),
-            base,
+            base: current().base,
+            view: current().view,
             verdict: verdict.to_owned(),
             reasons: vec!["a reason".to_owned()],
-        };
+        }
+    }
+
+    fn moved(verdict: &str, role: Role, reason: Option<&str>, force: bool) -> Result<bool, MoveRefused> {
         let asked = Move {
             reason: reason.map(str::to_owned),
             force,
         };
-        let (after, overrides) = channel.moved_to(Some(&candidate), &base, &actor(role), &asked)?;
+        moved_to(&candidate(verdict), role, &asked)
+    }
+
+    fn moved_to(candidate: &Candidate, role: Role, asked: &Move) -> Result<bool, MoveRefused> {
+        let channel = Channel::new("osaka".parse().unwrap(), "stable".parse().unwrap());
+        let (after, overrides) = channel.moved_to(Some((candidate, &current())), &actor(role), asked)?;
         assert_eq!((after.mask, after.revision), (Some(MaskVersion(3)), 1));
         Ok(overrides)
     }
@@ -220,21 +272,41 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_of_another_base_moves_nothing_and_none_always_may() {
-        let channel = Channel::new("osaka".parse().unwrap(), "stable".parse().unwrap());
-        let base = Digest::of(b"base");
-        let candidate = Candidate {
-            version: MaskVersion(1),
-            base: Digest::of(b"old base"),
-            verdict: "passed".to_owned(),
-            reasons: Vec::new(),
+    fn a_mask_for_another_view_needs_a_reason_and_leave_of_the_gate() {
+        let other = |verdict| Candidate {
+            view: View::default(),
+            ..candidate(verdict)
         };
+        let reason = Move {
+            reason: Some("back".to_owned()),
+            force: false,
+        };
+        let refused = moved_to(&other("passed"), Role::Admin, &Move::default()).unwrap_err();
+        assert_eq!(refused.code(), "mask_of_other_view");
+        let sentence = refused.to_string();
+        assert!(
+            sentence.contains("(whole picture)") && sentence.contains("(whole picture, 64 pixels)"),
+            "{sentence}"
+        );
+        assert_eq!(moved_to(&other("passed"), Role::Site, &reason), Ok(true));
+        assert_eq!(moved_to(&other("held"), Role::Site, &reason), Ok(true));
+        let refused = moved_to(&other("refused"), Role::Admin, &reason);
+        assert!(matches!(refused, Err(MoveRefused::Refused { .. })));
+    }
+
+    #[test]
+    fn a_mask_of_another_base_moves_nothing_and_none_always_may() {
         let asked = Move::default();
-        let refused = channel.moved_to(Some(&candidate), &base, &actor(Role::Admin), &asked);
+        let other = Candidate {
+            base: Digest::of(b"old base"),
+            ..candidate("passed")
+        };
+        let refused = moved_to(&other, Role::Admin, &asked);
         assert!(matches!(refused, Err(MoveRefused::OtherBase { .. })));
-        let (after, overrides) = channel.moved_to(None, &base, &actor(Role::Site), &asked).unwrap();
+        let channel = Channel::new("osaka".parse().unwrap(), "stable".parse().unwrap());
+        let (after, overrides) = channel.moved_to(None, &actor(Role::Site), &asked).unwrap();
         assert_eq!((after.mask, after.revision, overrides), (None, 1, false));
-        let auditor = channel.moved_to(None, &base, &actor(Role::Auditor), &asked);
+        let auditor = channel.moved_to(None, &actor(Role::Auditor), &asked);
         assert!(matches!(auditor, Err(MoveRefused::Denied(_))));
     }
 }

@@ -12,7 +12,7 @@ pub const FEWEST_SITES: usize = 3;
 pub enum PriorError {
     /// Too few sites agree.
     #[error(
-        "{sites} sites with a mask over base {} lend it, a prior needs {FEWEST_SITES}; a site lends its masks with `katagami site change SITE --lend-masks true`",
+        "{sites} sites with a mask over base {} lend it, a prior needs {FEWEST_SITES}; a site lends its masks with `katagami site set SITE --lend-masks true`",
         base.short()
     )]
     TooFewSites {

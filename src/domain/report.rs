@@ -10,6 +10,7 @@ use super::gate::{Evidence, GateSettings, LabelledEvidence, Verdict};
 use super::groups::{self, ConfusionFigures, GroupFigure};
 use super::health::EmbeddingHealth;
 pub use super::kpi::Kpi;
+use super::view::View;
 
 /// The format that is written.
 const FORMAT: u32 = 1;
@@ -311,6 +312,9 @@ pub struct Report {
     pub training: TrainingFigures,
     /// The images.
     pub images: ImageCounts,
+    /// How they became input, in training and judging; left out if it is the default.
+    #[serde(default, skip_serializing_if = "View::is_default")]
+    pub view: View,
     /// The gate.
     pub gate: GateFigures,
     /// What the base's embeddings say of the images; absent where nothing was embedded.
@@ -333,8 +337,8 @@ pub enum ReportError {
 }
 
 impl Report {
-    /// Judges the evidence and puts everything together. Never judges by
-    /// `test`: what people are shown must not have chosen the mask.
+    /// Judges the evidence and puts everything together, with the default view. Never
+    /// judges by `test`: what people are shown must not have chosen the mask.
     pub fn judged(
         kpi: Kpi,
         validation: Option<LabelledFigures>,
@@ -373,6 +377,7 @@ impl Report {
             label_free,
             training,
             images,
+            view: View::default(),
             gate: GateFigures { settings, verdict },
             health: None,
         }

@@ -2,8 +2,8 @@
 
 use super::Pointers;
 use crate::catalog::channels::Why;
-use crate::catalog::{Catalog, CatalogError, bases, channels, masks};
-use crate::domain::channel::{Move, MoveRefused};
+use crate::catalog::{Catalog, CatalogError, Tx, bases, channels, masks, sites};
+use crate::domain::channel::{Current, Move, MoveRefused};
 use crate::domain::permission::Actor;
 use crate::domain::{ChannelName, ErrorKind, Problem, SiteName};
 use crate::wire::v1::channels::{Channel, ChannelChange};
@@ -72,22 +72,18 @@ pub async fn set_channel(
         });
     }
     let candidate = match change.mask {
-        Some(version) => Some(masks::candidate(&mut tx, site, version).await?),
+        Some(version) => Some((
+            masks::candidate(&mut tx, site, version).await?,
+            current(&mut tx, site).await?,
+        )),
         None => None,
-    };
-    let active = match &candidate {
-        Some(_) => bases::active(&mut tx)
-            .await?
-            .map(|base| base.manifest.digest)
-            .ok_or(CatalogError::NoBase)?,
-        // Moving to no mask needs no base; any digest will do.
-        None => crate::domain::Digest::from_bytes([0; 32]),
     };
     let asked = Move {
         reason: change.reason.clone(),
         force: change.force,
     };
-    let (after, overrides) = before.moved_to(candidate.as_ref(), &active, actor, &asked)?;
+    let fitted = candidate.as_ref().map(|(mask, current)| (mask, current));
+    let (after, overrides) = before.moved_to(fitted, actor, &asked)?;
     let why = Why {
         overrides,
         reason: asked.reason,
@@ -101,4 +97,13 @@ pub async fn set_channel(
         tracing::warn!(%error, "the pointer of a moved channel will be fresh in a moment");
     }
     Ok(moved)
+}
+
+/// What a mask of the site should fit.
+async fn current(tx: &mut Tx, site: &SiteName) -> Result<Current, CatalogError> {
+    let base = bases::active(tx).await?.ok_or(CatalogError::NoBase)?;
+    Ok(Current {
+        base: base.manifest.digest,
+        view: sites::needed(tx, site).await?.view,
+    })
 }

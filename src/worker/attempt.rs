@@ -214,7 +214,10 @@ pub fn perform(
         left_out: input.left_out,
     };
     if training.is_unchanged() {
-        let report = Report::judged(input.kpi.clone(), None, None, training, counts, input.gate);
+        let report = Report {
+            view: input.view,
+            ..Report::judged(input.kpi.clone(), None, None, training, counts, input.gate)
+        };
         let report_json = report.to_json()?.into_bytes();
         events.note("no improvement found: what the training began with is best");
         return Ok(AttemptOutcome::NoImprovement {
@@ -488,6 +491,7 @@ fn reported(input: &AttemptInput, judged: Judged, training: TrainingFigures, ima
         random_mask,
         label_free: Some(label_free),
         health: Some(health),
+        view: input.view,
         ..report
     }
 }

@@ -66,12 +66,17 @@ pub(super) fn input(
             split: Split::of_word(&labelled.split).ok_or(unknown("a split"))?,
         })
     });
+    let view = View::parse(&assignment.view).map_err(|_| unknown("the view"))?;
     let start = match &assignment.parent {
-        Some(parent) => Some(Parent {
-            version: parent.version,
-            scores: read(fetched, &parent.scores.digest)?,
-            mask: decode(&read(fetched, &parent.artefact.digest)?, Limits::default())?.mask(&base)?,
-        }),
+        Some(parent) => {
+            let artefact = decode(&read(fetched, &parent.artefact.digest)?, Limits::default())?;
+            artefact.header.check_view(&view)?;
+            Some(Parent {
+                version: parent.version,
+                scores: read(fetched, &parent.scores.digest)?,
+                mask: artefact.mask(&base)?,
+            })
+        }
         None => None,
     };
     let checkpoints = assignment
@@ -81,7 +86,7 @@ pub(super) fn input(
     Ok(AttemptInput {
         base,
         preprocessing: manifest.preprocessing,
-        view: View::default(),
+        view,
         recipe: recipe(&assignment.recipe, recipes)?
             .within(assignment.budget)
             .checked()?,

@@ -225,6 +225,8 @@ pub struct Assignment {
     pub judged_before: u32,
     /// The gate's settings as JSON.
     pub gate: String,
+    /// The view as JSON; empty: the default one.
+    pub view: String,
     /// The digest of the list of images.
     pub snapshot: Digest,
     /// How many images that list has.
@@ -290,6 +292,7 @@ impl TryFrom<proto::Assignment> for Assignment {
             kpi: message.kpi,
             judged_before: message.judged_before,
             gate: message.gate,
+            view: message.view,
             snapshot: digest(&snapshot.digest)?,
             images: snapshot.images,
             left_out: snapshot.left_out,

@@ -232,6 +232,18 @@ describe('the dashboard', { concurrency: 1, timeout: 600_000 }, () => {
     const { body: site } = await server.api('GET', `sites/${SITE}`);
     assert.deepEqual(site.kpi, { name: 'recall-at-false-alarm', normal: 'functional', rate: 0.1 });
     assert.deepEqual([site.gate.margin, site.gate['least-per-class'], site.title], [0.02, 10, TITLE]);
+    await form.getByText('What the network sees of a picture').click();
+    const sees = async (width, columns) => {
+      await form.getByRole('spinbutton', { name: /^Width/ }).fill(width);
+      await form.getByRole('spinbutton', { name: /^Tiles side by side/ }).fill(columns);
+      await button(form, 'Save').click();
+      await form.getByText('Saved.').waitFor();
+      return (await server.api('GET', `sites/${SITE}`)).body.view;
+    };
+    assert.deepEqual(await sees('33.33', '2'), {
+      region: { left: 0, top: 0, width: 0.3333, height: 1 }, tiles: { columns: 2, rows: 1, overlap: 0 },
+    });
+    assert.deepEqual((await sees('100', '1')).region, { left: 0, top: 0, width: 1, height: 1 });
     await form.getByRole('combobox', { name: /^Judged by/ }).selectOption('cost');
     await form.getByRole('textbox', { name: /^Costs/ }).fill('{"functional": ');
     await button(form, 'Save').click();

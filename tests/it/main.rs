@@ -36,6 +36,8 @@ mod robustness;
 #[path = "../support/server.rs"]
 mod server;
 mod setup;
+#[cfg(all(feature = "edge", feature = "server", feature = "worker"))]
+mod site_view;
 #[cfg(feature = "server")]
 #[path = "../support/s3.rs"]
 mod store;

@@ -175,6 +175,7 @@ pub fn assignment(assignment: Assignment, lease: Duration) -> proto::Assignment 
         kpi: assignment.kpi.to_string(),
         judged_before: assignment.judged_before,
         gate: json(serde_json::to_string(&assignment.gate)),
+        view: assignment.view.to_json(),
         snapshot: Some(proto::Snapshot {
             digest: assignment.snapshot_digest.as_bytes().to_vec(),
             images: assignment.images,

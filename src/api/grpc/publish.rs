@@ -9,7 +9,7 @@ use crate::catalog::attempts::{self, Assignment};
 use crate::catalog::jobs::{self, Abandoned, PublishedMask};
 use crate::catalog::{CatalogError, Tx, blobs};
 use crate::domain::report::{Report, ReportError};
-use crate::domain::{AttemptId, Digest, ErrorKind, Problem, View};
+use crate::domain::{AttemptId, Digest, ErrorKind, Problem};
 use crate::killpoint;
 use crate::mask::{Artefact, Limits, MaskError, apply_artefact, decode};
 use crate::wire::grpc::v1::PublishReply;
@@ -243,6 +243,7 @@ fn compared(
         }
     };
     same("report", "figure", job.kpi.to_string(), report.kpi.to_string())?;
+    same("report", "view", job.view.to_string(), report.view.to_string())?;
     let settings = |settings| serde_json::to_string(settings).unwrap_or_default();
     same(
         "report",
@@ -282,8 +283,7 @@ fn compared(
             job.base.preprocessing.to_string(),
             header.preprocessing.to_string(),
         ),
-        // Jobs know no view yet, so their masks have the default one.
-        ("view", View::default().to_string(), header.view.to_string()),
+        ("view", job.view.to_string(), header.view.to_string()),
         ("site", job.site.to_string(), header.site.to_string()),
         (
             "version",

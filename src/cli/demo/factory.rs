@@ -56,6 +56,7 @@ impl Factory {
             title: Some(title.to_owned()),
             kpi: crate::domain::report::Kpi::default(),
             gate: crate::domain::gate::GateSettings::default(),
+            view: crate::domain::View::default(),
         };
         stage.client.create_site(&new).await?;
         // First the set that judges: a snapshot leaves out what is in it.

@@ -82,7 +82,8 @@ struct StartArgs {
     /// `katagami site create --help`). Default: the site's
     #[arg(long, value_parser = super::kpi)]
     kpi: Option<Kpi>,
-    /// What to start from: base or mask:VERSION. Default: the mask on channel stable, else the base
+    /// What to start from: base or mask:VERSION. Default: the mask on channel
+    /// stable if it fits base and view, else the base
     #[arg(long, value_parser = start)]
     start: Option<Start>,
     /// Seed of everything drawn at random. Default: 0
@@ -127,10 +128,11 @@ pub async fn run(args: JobArgs) -> Result<(), CommandError> {
             }
             remote.answer(&job, || {
                 printer::line(&format!(
-                    "job {} of `{}` is {}",
+                    "job {} of `{}` is {}, and starts from {}",
                     job.id,
                     job.site,
-                    job.state.word()
+                    job.state.word(),
+                    starts_from(&job)
                 ));
                 printer::next(&format!("katagami job watch {}", job.id));
             });
@@ -243,11 +245,14 @@ fn list(site: &SiteName, jobs: &[Job]) {
     );
 }
 
-fn show(job: &Job) {
-    let start = match job.start {
+fn starts_from(job: &Job) -> String {
+    match job.start {
         Start::Base => "the base".to_owned(),
         Start::Mask(version) => format!("mask {version}"),
-    };
+    }
+}
+
+fn show(job: &Job) {
     let budget = match job.budget {
         Some(steps) => format!("{steps} steps"),
         None => "the recipe's steps".to_owned(),
@@ -267,7 +272,8 @@ fn show(job: &Job) {
         ("result", result(job)),
         ("snapshot", job.snapshot.to_string()),
         ("recipe", format!("{}, {budget}, seed {}", job.recipe, job.seed)),
-        ("starts from", start),
+        ("view", job.view.to_string()),
+        ("starts from", starts_from(job)),
         ("judged by", validation),
         ("base", job.base.to_string()),
         ("attempt", format!("{} of {}", job.attempt, job.max_attempts)),

@@ -176,6 +176,7 @@ fn show(mask: &Mask, deltas: &[MaskDelta]) {
         ),
         ("digest", mask.digest.to_string()),
         ("base", mask.base.to_string()),
+        ("view", mask.view.to_string()),
         ("weights", format!("{} once applied", mask.weights)),
         ("job", mask.job.to_string()),
         ("started from", parent.unwrap_or_else(|| "the base".to_owned())),

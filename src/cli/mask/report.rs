@@ -237,6 +237,9 @@ fn training(report: &Report) {
     } else {
         say("dropped", &format_args!("{flips} weights"));
     }
+    if !report.view.is_default() {
+        say("view", &report.view);
+    }
     if let Some(changed) = flips_against_parent {
         say(
             "changed",

@@ -5,7 +5,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::job::{JobState, Progress};
 use crate::domain::report::Kpi;
-use crate::domain::{Digest, JobId, MaskVersion, SiteName, SnapshotId, Timestamp, ValidationVersion};
+use crate::domain::{Digest, JobId, MaskVersion, SiteName, SnapshotId, Timestamp, ValidationVersion, View};
 
 /// What a training starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -33,7 +33,8 @@ pub struct NewJob {
     /// Which figure the mask is judged by. Default: the site's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kpi: Option<Kpi>,
-    /// What to start from. Default: the mask of channel `stable` if it is bound to the active base.
+    /// What to start from. Default: the mask of channel `stable` if it is bound to the active base
+    /// and was trained with the site's view, else the base.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<Start>,
     /// Seed of everything drawn at random. Default 0.
@@ -85,6 +86,8 @@ pub struct Job {
     pub budget: Option<u32>,
     /// Which figure the mask is judged by.
     pub kpi: Kpi,
+    /// How pictures become network input: the site's view when the job was asked for.
+    pub view: View,
     /// What it starts from.
     pub start: Start,
     /// Seed.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::priors::Prior;
-use crate::domain::{Digest, JobId, MaskVersion, SiteName, Timestamp};
+use crate::domain::{Digest, JobId, MaskVersion, SiteName, Timestamp, View};
 
 /// A mask of a site.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -21,6 +21,8 @@ pub struct Mask {
     pub bytes: u64,
     /// The base that it is bound to.
     pub base: Digest,
+    /// The view that it was trained with, and that its pictures must have.
+    pub view: View,
     /// The digest of the masked weights.
     pub weights: Digest,
     /// The job that made it.

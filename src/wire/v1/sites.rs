@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::domain::gate::GateSettings;
 use crate::domain::report::Kpi;
-use crate::domain::{MaskVersion, SiteName, Timestamp};
+use crate::domain::{MaskVersion, SiteName, Timestamp, View};
 
 /// Makes a site.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -22,6 +22,9 @@ pub struct NewSite {
     /// What its gate asks for.
     #[serde(default)]
     pub gate: GateSettings,
+    /// How its pictures become network input. Default: the whole picture, as the base has it.
+    #[serde(default, skip_serializing_if = "View::is_default")]
+    pub view: View,
 }
 
 /// Changes a site; what is absent stays.
@@ -40,6 +43,9 @@ pub struct SiteChange {
     /// Whether its masks may be learned from for population priors. Its own engineers may say so, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lends_masks: Option<bool>,
+    /// How its pictures become network input, for jobs to come; `{}`: the whole picture, as the base has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub view: Option<View>,
 }
 
 impl SiteChange {
@@ -66,6 +72,8 @@ pub struct Site {
     pub gate: GateSettings,
     /// Whether its masks may be learned from for population priors. At first: no.
     pub lends_masks: bool,
+    /// How its pictures become network input.
+    pub view: View,
     /// When it was made.
     pub created_at: Timestamp,
     /// Images that are there.

@@ -103,3 +103,44 @@ async fn a_mask_that_did_not_pass_needs_a_reason_or_an_admin() {
     assert_eq!(history["items"][1]["reason"], "line is down");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_mask_for_another_view_needs_a_reason() {
+    let server = Server::with_base(Sqlite).await;
+    let (admin, engineer) = (server.admin(), server.engineer("osaka").await);
+    let mask = server.mask("osaka", b"first", "passed").await;
+    let sees = async |view| admin.patch("/v1/sites/osaka", json!({"view": view})).await.good();
+    sees(json!({"size": 64})).await;
+    let refused = engineer
+        .put(STABLE, json!({"mask": mask}))
+        .await
+        .refused(409, "mask_of_other_view");
+    let said = refused.json()["detail"].as_str().unwrap().to_owned();
+    assert!(
+        said.contains("(whole picture)")
+            && said.contains("(whole picture, 64 pixels)")
+            && said.contains("reason"),
+        "{said}"
+    );
+    engineer.get(STABLE).await.refused(404, "no_such_channel");
+    engineer
+        .put(
+            STABLE,
+            json!({"mask": mask, "reason": "until the next one is trained"}),
+        )
+        .await
+        .good();
+    // No mask at all fits every view.
+    engineer.put(STABLE, json!({"mask": null})).await.good();
+    sees(json!({})).await;
+    engineer.put(STABLE, json!({"mask": mask})).await.good();
+    let history = engineer.get(&format!("{STABLE}/history")).await.good().json();
+    let overrides: Vec<_> = history["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|moved| &moved["override"])
+        .collect();
+    assert_eq!(overrides, [false, false, true]);
+    server.stop().await;
+}

@@ -111,3 +111,44 @@ async fn the_next_job_starts_from_the_stable_mask(#[values(Sqlite, Postgres)] ba
     assert_eq!(logs["attempts"][0]["end"], "published");
     server.stop().await;
 }
+
+#[rstest]
+#[tokio::test]
+async fn a_training_starts_from_no_mask_of_another_view(#[values(Sqlite, Postgres)] backend: Backend) {
+    let server = Server::with_base(backend).await;
+    let (admin, engineer) = (server.admin(), server.engineer("osaka").await);
+    let version = server.mask("osaka", b"an artefact", "passed").await;
+    engineer
+        .put("/v1/sites/osaka/channels/stable", json!({"mask": version}))
+        .await
+        .good();
+    let sees = async |view: serde_json::Value| {
+        admin.patch("/v1/sites/osaka", json!({"view": view})).await.good();
+    };
+    let jobs = "/v1/sites/osaka/jobs";
+    sees(json!({"tiles": {"columns": 2}})).await;
+    let refused = engineer
+        .post(jobs, json!({"start": {"mask": version}}))
+        .await
+        .refused(409, "mask_of_other_view");
+    let said = refused.json()["detail"].as_str().unwrap().to_owned();
+    assert!(
+        said.contains("(whole picture)")
+            && said.contains("2 × 1 tiles")
+            && said.contains("start from `base`"),
+        "{said}"
+    );
+    let anew = engineer.post(jobs, json!({})).await.good().json();
+    assert_eq!(anew["start"], "base");
+    assert_eq!(anew["view"]["tiles"]["columns"], 2);
+    sees(json!({})).await;
+    let on = engineer.post(jobs, json!({})).await.good().json();
+    assert_eq!(on["start"], json!({"mask": version}));
+    let listed = engineer.get(jobs).await.good().json();
+    assert_eq!(
+        listed["items"].as_array().unwrap().len(),
+        3,
+        "nothing of what was refused was placed"
+    );
+    server.stop().await;
+}

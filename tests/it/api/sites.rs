@@ -108,3 +108,63 @@ async fn the_lists_of_a_site_that_was_never_made_are_not_there(#[values(Sqlite, 
     }
     server.stop().await;
 }
+
+#[rstest]
+#[tokio::test]
+async fn a_site_has_a_view_that_is_set_checked_and_taken_back(#[values(Sqlite, Postgres)] backend: Backend) {
+    let server = Server::start(backend).await;
+    let admin = server.admin();
+    let whole = json!({
+        "region": {"left": 0.0, "top": 0.0, "width": 1.0, "height": 1.0},
+        "tiles": {"columns": 1, "rows": 1, "overlap": 0.0},
+    });
+    let made = admin
+        .post("/v1/sites", json!({"name": "osaka"}))
+        .await
+        .status(201);
+    assert_eq!(made.json()["view"], whole);
+    let engineer = server.engineer("osaka").await;
+    let view =
+        json!({"region": {"left": 0.25, "width": 0.5}, "tiles": {"rows": 2, "overlap": 0.1}, "size": 64});
+    engineer
+        .patch("/v1/sites/osaka", json!({"view": view}))
+        .await
+        .refused(403, "forbidden");
+    let changed = admin
+        .patch("/v1/sites/osaka", json!({"view": view}))
+        .await
+        .good()
+        .json();
+    let expected = json!({
+        "region": {"left": 0.25, "top": 0.0, "width": 0.5, "height": 1.0},
+        "tiles": {"columns": 1, "rows": 2, "overlap": 0.1},
+        "size": 64,
+    });
+    assert_eq!(changed["view"], expected);
+    for (wrong, said) in [
+        (json!({"tiles": {"columns": 9}}), "9 × 1 tiles cannot be cut"),
+        (
+            json!({"region": {"left": 0.9, "width": 0.5}}),
+            "reaches from 0.9 to 1.4",
+        ),
+        (json!({"size": 7}), "7 pixels"),
+        (json!({"zoom": 2}), "unknown field `zoom`"),
+    ] {
+        let patch = admin.patch("/v1/sites/osaka", json!({"view": wrong})).await;
+        let post = admin
+            .post("/v1/sites", json!({"name": "kyoto", "view": wrong}))
+            .await;
+        for answer in [patch, post] {
+            let detail = answer.refused(400, "json_invalid").json()["detail"].to_string();
+            assert!(detail.contains(said), "{detail}");
+        }
+    }
+    let shown = engineer.get("/v1/sites/osaka").await.good().json();
+    assert_eq!(shown["view"], expected, "what was refused changed nothing");
+    let trail = admin.get("/v1/audit?site=osaka").await.good().json();
+    assert_eq!(trail["items"][0]["event"], "site_changed");
+    assert_eq!(trail["items"][0]["details"]["view"], expected, "{trail}");
+    let back = admin.patch("/v1/sites/osaka", json!({"view": {}})).await.good();
+    assert_eq!(back.json()["view"], whole);
+    server.stop().await;
+}

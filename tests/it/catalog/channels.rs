@@ -2,9 +2,9 @@
 
 use katagami::catalog::channels::{self, Why};
 use katagami::catalog::masks;
-use katagami::domain::channel::Move;
+use katagami::domain::channel::{Current, Move};
 use katagami::domain::permission::{Actor, Role};
-use katagami::domain::{ChannelName, Digest, MaskVersion, SiteName, TokenId};
+use katagami::domain::{ChannelName, Digest, MaskVersion, SiteName, TokenId, View};
 use katagami::wire::v1::channels::Channel;
 use katagami::wire::v1::page::PageQuery;
 use rstest::rstest;
@@ -34,9 +34,12 @@ pub async fn moves(world: &World, site: &SiteName, channel: &ChannelName, to: Op
         None => None,
     };
     let before = channels::get_for_update(&mut tx, site, channel).await.unwrap();
-    let (after, overrides) = before
-        .moved_to(candidate.as_ref(), &world.base, &actor, &asked)
-        .unwrap();
+    let current = Current {
+        base: world.base,
+        view: View::default(),
+    };
+    let fitted = candidate.as_ref().map(|mask| (mask, &current));
+    let (after, overrides) = before.moved_to(fitted, &actor, &asked).unwrap();
     let why = Why {
         overrides,
         reason: asked.reason,

@@ -1,8 +1,8 @@
 //! Sites, transactions, bases.
 
-use katagami::catalog::{audit, bases, devices, sites};
-use katagami::domain::Digest;
+use katagami::catalog::{audit, bases, devices, masks, sites};
 use katagami::domain::report::Kpi;
+use katagami::domain::{Digest, View};
 use katagami::wire::v1::devices::{DeviceStatus, NewDevice};
 use katagami::wire::v1::page::PageQuery;
 use katagami::wire::v1::sites::SiteChange;
@@ -28,6 +28,7 @@ async fn a_site_is_made_once_and_changed(#[values(Sqlite, Postgres)] backend: Ba
         kpi: Some(Kpi::FewShot),
         gate: None,
         lends_masks: Some(true),
+        view: None,
     };
     let site = sites::update(&mut tx, &name, &change, BY).await.unwrap();
     tx.commit().await.unwrap();
@@ -185,4 +186,44 @@ async fn a_device_enrols_once_and_reports(#[values(Sqlite, Postgres)] backend: B
     assert_eq!(page.items.len(), 1);
     assert_eq!(page.items[0].status.as_ref(), Some(&status));
     assert!(page.items[0].last_seen_at.is_some());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_job_and_its_mask_keep_the_view_that_their_site_had(#[values(Sqlite, Postgres)] backend: Backend) {
+    let world = World::new(backend).await;
+    let name = world.site("osaka").await;
+    world.image(&name, "cell", &[]).await;
+    let sets = async |view: View| {
+        let mut tx = world.begin().await;
+        let change = SiteChange {
+            view: Some(view),
+            ..SiteChange::default()
+        };
+        let site = sites::update(&mut tx, &name, &change, BY).await.unwrap();
+        tx.commit().await.unwrap();
+        site.view
+    };
+    let plain = world.job(&name).await;
+    assert_eq!(plain.view, View::default());
+    let tiled =
+        View::parse(r#"{"tiles": {"columns": 3, "overlap": 0.1}, "bit-depth": "used-bits"}"#).unwrap();
+    assert_eq!(sets(tiled).await, tiled);
+    let job = world.job(&name).await;
+    assert_eq!(sets(View::default()).await, View::default());
+    assert_eq!(
+        (world.look(&plain).await.view, world.look(&job).await.view),
+        (View::default(), tiled)
+    );
+    for view in [View::default(), tiled] {
+        let assignment = world.leases("one").await.unwrap();
+        assert_eq!(assignment.view, view);
+        world.publishes(assignment.attempt).await.unwrap();
+        let mask = masks::needed(&mut world.read().await, &name, assignment.mask_version).await;
+        assert_eq!(mask.unwrap().view, view);
+    }
+    // What leaves the view out leaves it as it is.
+    let mut tx = world.begin().await;
+    let untouched = sites::update(&mut tx, &name, &SiteChange::default(), BY).await;
+    assert_eq!(untouched.unwrap().view, View::default());
 }

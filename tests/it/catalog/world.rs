@@ -15,7 +15,7 @@ use katagami::domain::gate::GateSettings;
 use katagami::domain::image::{Metadata, PerceptualHash};
 use katagami::domain::report::Kpi;
 use katagami::domain::snapshot::ImageFilter;
-use katagami::domain::{AttemptId, Digest, SiteName, Split, Timestamp};
+use katagami::domain::{AttemptId, Digest, SiteName, Split, Timestamp, View};
 use katagami::scheduler::Retention;
 use katagami::wire::v1::jobs::Job;
 use katagami::wire::v1::sites::NewSite;
@@ -183,6 +183,7 @@ impl World {
             budget: Some(12),
             kpi: Kpi::Knn,
             gate: GateSettings::default(),
+            view: sites::needed(&mut tx, &snapshot.site).await?.view,
             parent: None,
             seed: u64::MAX,
             priority: 0,
@@ -230,6 +231,7 @@ pub fn new_site(name: &str) -> NewSite {
         title: None,
         kpi: Kpi::Probe,
         gate: GateSettings::default(),
+        view: View::default(),
     }
 }
 

@@ -218,3 +218,43 @@ fn a_device_gets_its_token_once_and_is_listed() {
     // `device token` is the same command.
     server.katagami(&["device", "token", "osaka", "camera-4"]).good();
 }
+
+#[test]
+fn a_mask_of_another_view_is_released_with_a_reason_and_said_where_the_view_is_set() {
+    let (server, job) = with_a_job();
+    server.publishes(0.01, 0.09);
+    server
+        .katagami(&["release", "set", "osaka", "stable", "1"])
+        .good();
+    let set = server
+        .katagami(&["site", "set", "osaka", "--view", r#"{"tiles": {"columns": 2}}"#])
+        .good();
+    assert!(
+        set.err
+            .contains("mask 1 on channel `stable` was trained with another view (whole picture)"),
+        "{}",
+        set.err
+    );
+    let shown = server.katagami(&["job", "show", &job]).good().out;
+    assert!(shown.contains("whole picture"), "{shown}");
+    let shown = server.katagami(&["mask", "show", "osaka", "1"]).good().out;
+    assert!(shown.contains("whole picture"), "{shown}");
+    let refused = server
+        .katagami(&["release", "set", "osaka", "canary", "1"])
+        .refused(1);
+    assert!(refused.contains("give a reason"), "{refused}");
+    server
+        .katagami(&["release", "set", "osaka", "canary", "1", "--reason", "to compare"])
+        .good();
+    // Back is a reason of its own: nobody is kept from what ran before.
+    server
+        .katagami(&["release", "set", "osaka", "stable", "none"])
+        .good();
+    server.katagami(&["release", "back", "osaka", "stable"]).good();
+    let refused = server
+        .katagami(&["job", "start", "osaka", "--start", "mask:1"])
+        .refused(1);
+    assert!(refused.contains("start from `base`"), "{refused}");
+    let anew = server.katagami(&["job", "start", "osaka"]).good().out;
+    assert!(anew.contains("is queued, and starts from the base"), "{anew}");
+}

@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use katagami::api::{Running, start};
 use katagami::base::Weights;
-use katagami::catalog::leases::{Published, PublishedMask};
+use katagami::catalog::jobs::{self, Published, PublishedMask};
 use katagami::catalog::workers::WorkerCard;
-use katagami::catalog::{attempts, blobs, leases};
+use katagami::catalog::{attempts, blobs};
 use katagami::config::Config;
 use katagami::domain::Digest;
 use katagami::domain::gate::GateSettings;
@@ -111,7 +111,7 @@ impl Server {
                 memory_bytes: 0,
                 version: "test".to_owned(),
             };
-            let assignment = leases::lease(&mut tx, &card, Duration::from_mins(1)).await;
+            let assignment = jobs::lease(&mut tx, &card, Duration::from_mins(1)).await;
             let attempt = assignment.unwrap().expect("a job is queued").attempt;
             tx.commit().await.unwrap();
             let mut digests = Vec::new();
@@ -148,7 +148,7 @@ impl Server {
                 mask: Some(mask),
             };
             let mut tx = app.catalog.begin().await.unwrap();
-            leases::publish(&mut tx, attempt, &published).await.unwrap();
+            jobs::publish(&mut tx, attempt, &published).await.unwrap();
             tx.commit().await.unwrap();
             digests[0]
         })

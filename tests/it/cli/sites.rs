@@ -131,3 +131,60 @@ fn tokens_are_made_shown_once_and_revoked() {
     let own = server.katagami(&["admin", "whoami", "--json"]).good().json();
     assert_eq!(own["role"], "admin");
 }
+
+#[test]
+fn a_site_is_changed_and_its_view_shown() {
+    let server = Server::with_a_site();
+    let tiled = server.folder.path().join("view.toml");
+    std::fs::write(&tiled, "[tiles]\ncolumns = 2\nrows = 2\noverlap = 0.25\n").unwrap();
+    let changed = server
+        .katagami(&[
+            "site",
+            "set",
+            "osaka",
+            "--view",
+            tiled.to_str().unwrap(),
+            "--kpi",
+            "knn",
+            "--margin",
+            "0.03",
+            "--json",
+        ])
+        .good()
+        .json();
+    assert_eq!(
+        changed["view"]["tiles"],
+        serde_json::json!({"columns": 2, "rows": 2, "overlap": 0.25})
+    );
+    assert_eq!(
+        (&changed["kpi"], &changed["gate"]["margin"]),
+        (&"knn".into(), &0.03.into())
+    );
+    let shown = server.katagami(&["site", "show", "osaka"]).good().out;
+    assert!(
+        shown.contains("whole picture, 2 × 2 tiles overlapping by 0.25"),
+        "{shown}"
+    );
+    let back = server
+        .katagami(&["site", "set", "osaka", "--view", "{}"])
+        .good()
+        .out;
+    assert!(
+        back.contains("whole picture\n") && back.contains("nearest neighbours"),
+        "{back}"
+    );
+    let made = server
+        .katagami(&["site", "create", "kyoto", "--view", r#"{"size": 64}"#, "--json"])
+        .good()
+        .json();
+    assert_eq!(made["view"]["size"], 64);
+
+    let wrong = server.katagami(&["site", "set", "osaka", "--view", r#"{"size": 7}"#]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.err.contains("7 pixels are no size"), "{}", wrong.err);
+    let nothing = server.katagami(&["site", "set", "osaka"]);
+    assert_eq!(nothing.code, Some(2), "{}", nothing.err);
+    server
+        .katagami(&["site", "set", "nara", "--title", "Nara"])
+        .refused(3);
+}

@@ -1,8 +1,8 @@
 //! Deltas: fewer bytes to a device that holds a mask, and the same model.
 
 use katagami::base::{Preprocessing, Weights};
-use katagami::domain::{Digest, MaskVersion};
-use katagami::mask::{Coding, Level, Limits, decode, delta, encode_with};
+use katagami::domain::{Digest, MaskVersion, View};
+use katagami::mask::{Coding, Header, Level, Limits, decode, delta, encode, encode_with};
 
 use super::factory::Factory;
 use super::{Device, dense_over, flip};
@@ -193,6 +193,15 @@ fn a_delta_is_made_only_where_it_yields_the_very_artefact() {
     let (first, second) = (of(&base, 1), of(&base, 2));
     let delta = delta::make(&first, &second, &base).unwrap().unwrap();
     assert!(delta::restore(&first, &delta, &base).unwrap() == second);
+    // Of another view, too: that is of the header, and bits are bits.
+    let artefact = decode(&second, Limits::default()).unwrap();
+    let header = Header {
+        view: View::parse(r#"{"tiles": {"columns": 2}}"#).unwrap(),
+        ..artefact.header.clone()
+    };
+    let tiled = encode(&header, &artefact.mask(&base).unwrap(), &base).unwrap();
+    let delta_to_tiled = delta::make(&first, &tiled, &base).unwrap().unwrap();
+    assert!(delta::restore(&first, &delta_to_tiled, &base).unwrap() == tiled);
     let other = generated_base(8);
     assert!(
         delta::make(&of(&other, 1), &second, &base).is_err(),

@@ -168,7 +168,7 @@ async fn a_device_of_the_real_server_is_sent_a_mask_coded_with_the_prior_of_thre
         factory.has_site(site).await;
         factory.trains_to(made).await;
         let shown = factory
-            .katagami(&["site", "change", site, "--lend-masks", "true"])
+            .katagami(&["site", "set", site, "--lend-masks", "true"])
             .await
             .good();
         assert!(shown.out.contains("lends masks"), "{}", shown.out);

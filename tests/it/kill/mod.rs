@@ -7,7 +7,7 @@
 //! ([`katagami::killpoint`]); how often a point is passed before it kills is
 //! drawn from a seed.
 
-mod world;
+pub mod world;
 
 use world::World;
 

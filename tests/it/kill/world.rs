@@ -15,7 +15,7 @@ use katagami::client::{Client, SingleImage};
 use katagami::config::Config;
 use katagami::domain::job::{JobState, Phase};
 use katagami::domain::permission::Role;
-use katagami::domain::{Digest, JobId, SiteName};
+use katagami::domain::{Digest, JobId, MaskVersion, SiteName};
 use katagami::wire::v1::jobs::{JobQuery, NewJob, Outcome, Start};
 use katagami::wire::v1::masks::Mask;
 use katagami::wire::v1::sites::NewSite;
@@ -54,9 +54,9 @@ small = {{ count = 1, size = 32, scale = [0.1, 0.3] }}
 
 /// A server in a folder of its own, with a site that has images.
 pub struct World {
-    folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
     server: Child,
-    url: String,
+    pub url: String,
     admin: String,
     token: String,
     workers: u32,
@@ -97,7 +97,8 @@ async fn until<T, F: Future<Output = Option<T>>>(name: &str, mut ask: impl FnMut
     within(asking, name).await
 }
 
-fn site() -> SiteName {
+/// The site.
+pub fn site() -> SiteName {
     "osaka".parse().unwrap()
 }
 
@@ -293,18 +294,24 @@ impl World {
         self.server.wait().await.unwrap();
     }
 
-    /// Waits for the job's end, and checks that it is the one that it would have had anyway.
-    pub async fn ends_well(&self, job: JobId, aim: &str) {
+    /// Waits for the job's end, which must be a mask.
+    pub async fn makes_a_mask(&self, job: JobId, aim: &str) -> MaskVersion {
         let client = self.client();
         let ended = until("the job ends", || async {
             client.job(job).await.ok().filter(|job| job.state.is_ended())
         })
         .await;
-        let said = || format!("{aim}: {ended:?}\n{}", self.logs());
-        assert_eq!(ended.state, JobState::Done, "{}", said());
-        let Some(Outcome::Mask { version, .. }) = ended.outcome else {
-            panic!("{}", said());
-        };
+        match ended.outcome {
+            Some(Outcome::Mask { version, .. }) => version,
+            _ => panic!("{aim}: {ended:?}\n{}", self.logs()),
+        }
+    }
+
+    /// Waits for the job's end, and checks that it is the one that it would have had anyway.
+    pub async fn ends_well(&self, job: JobId, aim: &str) {
+        let version = self.makes_a_mask(job, aim).await;
+        let client = self.client();
+        let said = || format!("{aim}: {job}\n{}", self.logs());
         let masks = client.all_masks(&site()).await.unwrap();
         let own: Vec<&Mask> = masks.iter().filter(|mask| mask.job == job).collect();
         assert_eq!(own.len(), 1, "published once: {}", said());

@@ -3,7 +3,7 @@
 use katagami::base::Weights;
 use katagami::domain::gate::GateSettings;
 use katagami::domain::report::{ImageCounts, Kpi, Report, TrainingFigures};
-use katagami::domain::{Digest, MaskVersion};
+use katagami::domain::{Digest, MaskVersion, View};
 use katagami::mask::{Header, Mask, encode};
 use katagami::wire::grpc::v1 as proto;
 use katagami::wire::grpc::v1::abandon_request::Reason;
@@ -205,12 +205,20 @@ pub struct JobResult {
 
 /// A report of a training after which `flips` weights had fallen.
 pub fn report(flips: u64) -> Vec<u8> {
+    report_seen(flips, View::default())
+}
+
+/// The same of a training through a view.
+pub fn report_seen(flips: u64, view: View) -> Vec<u8> {
     let training = TrainingFigures {
         flips,
         ..TrainingFigures::default()
     };
     let images = ImageCounts { used: 1, left_out: 0 };
-    let report = Report::judged(Kpi::Probe, None, None, training, images, GateSettings::default());
+    let report = Report {
+        view,
+        ..Report::judged(Kpi::Probe, None, None, training, images, GateSettings::default())
+    };
     report.to_json().unwrap().into_bytes()
 }
 

@@ -1,18 +1,19 @@
 //! Results: what a worker brings is that of its job, or nothing is stored.
 
-use katagami::domain::{Digest, JobId, MaskVersion};
+use katagami::domain::{Digest, JobId, MaskVersion, View};
 use katagami::mask::Header;
 use rstest::rstest;
 use serde_json::json;
 use tonic::Code;
 
-use super::persona::{Worker, job, refused, report, result};
-use crate::backend::Backend::Sqlite;
+use super::persona::{Worker, job, refused, report, report_seen, result, result_with};
+use crate::backend::Backend::{self, Postgres, Sqlite};
 use crate::server::Server;
 
 #[rstest]
 #[case("base", |header: &mut Header| header.base = Digest::of(b"other"))]
 #[case("preprocessing", |header: &mut Header| header.preprocessing = Digest::of(b"other"))]
+#[case("view", |header: &mut Header| header.view = View::parse(r#"{"size": 64}"#).unwrap())]
 #[case("site", |header: &mut Header| header.site = "kyoto".parse().unwrap())]
 #[case("version", |header: &mut Header| header.version = MaskVersion(2))]
 #[case("snapshot", |header: &mut Header| header.snapshot = Digest::of(b"other"))]
@@ -138,5 +139,39 @@ async fn a_job_without_improvement_ends_with_its_report_and_no_mask() {
     assert_eq!(shown["outcome"]["kind"], "no-improvement");
     let told = engineer.get(&format!("/v1/jobs/{job}/report")).await.good();
     assert_eq!(told.body.as_ref(), report(0));
+    server.stop().await;
+}
+
+/// A worker that knows no views would bring the mask of whole pictures for that of tiles.
+#[rstest]
+#[tokio::test]
+async fn a_site_with_a_view_gets_no_mask_of_another(#[values(Sqlite, Postgres)] backend: Backend) {
+    let server = Server::with_base(backend).await;
+    let worker = Worker::of(&server, "one").await;
+    let view = View::parse(r#"{"tiles": {"columns": 2, "rows": 2}}"#).unwrap();
+    let site = json!({"name": "osaka", "view": view});
+    server.admin().post("/v1/sites", site).await.good();
+    let (engineer, _) = job(&server, "osaka").await;
+    for (part, report) in [("artefact", report_seen(10, view)), ("report", report(10))] {
+        let assignment = worker.leases().await;
+        assert_eq!(View::parse(&assignment.view), Ok(view));
+        let wrong = worker
+            .publishes(&assignment.attempt, &result_with(&assignment, report, |_| {}))
+            .await;
+        let said = refused(wrong, Code::InvalidArgument, "result_wrong");
+        assert!(
+            said.contains(&format!("the {part} names another view")) && said.contains("2 × 2 tiles"),
+            "{said}"
+        );
+        let catalog = &server.running.app.catalog;
+        catalog.advance(std::time::Duration::from_secs(700));
+    }
+    let assignment = worker.leases().await;
+    let right = result_with(&assignment, report_seen(10, view), |header| header.view = view);
+    worker.publishes(&assignment.attempt, &right).await.unwrap();
+    let mask = engineer.get("/v1/sites/osaka/masks/1").await.good().json();
+    assert_eq!(mask["view"], json!(view));
+    let told = engineer.get("/v1/sites/osaka/masks/1/report").await.good().json();
+    assert_eq!(told["view"], json!(view));
     server.stop().await;
 }

@@ -92,7 +92,7 @@ pub async fn show(
     request_body = ChannelChange,
     responses(
         (status = OK, body = Channel), (status = NOT_FOUND), (status = PRECONDITION_FAILED, description = "`channel_moved`"),
-        (status = CONFLICT, description = "`mask_held`, `mask_refused`, `mask_of_other_base`")
+        (status = CONFLICT, description = "`mask_held`, `mask_refused`, `mask_of_other_base`, `mask_of_other_view`")
     )
 )]
 pub async fn set(

@@ -3,9 +3,12 @@
 //! What a delta yields is the whole artefact itself, byte for byte: the mask is
 //! decoded with the parent's and written anew, as its trainer wrote it. So a
 //! device that was sent a delta holds the same file, with the same digest, as
-//! one that was sent all of it, and can be sent a delta to it the next time.
+//! one that was sent all of it, and can be sent a delta to it the next time. A
+//! cascade's experts are deltas already and travel as they are.
 
-use super::{Artefact, Coding, Header, Limits, Mask, MaskError, decode, encode, encode_with};
+use super::cascade::Experts;
+use super::format::encode_parts;
+use super::{Artefact, Coding, Header, Limits, Mask, MaskError, decode};
 use crate::base::Weights;
 use crate::domain::Digest;
 
@@ -24,7 +27,8 @@ pub fn make(parent: &[u8], whole: &[u8], base: &Weights) -> Result<Option<Vec<u8
         parent: Some(&before),
         ..Coding::default()
     };
-    let delta = encode_with(&header, &mask, base, &coding)?;
+    let experts = artefact.experts.as_ref().map(Experts::section);
+    let delta = encode_parts(&header, &mask, base, &coding, experts)?;
     let restored = restore(parent, &delta, base)?;
     Ok((restored == whole).then_some(delta))
 }
@@ -49,7 +53,8 @@ pub fn restore(parent: &[u8], delta: &[u8], base: &Weights) -> Result<Vec<u8>, M
         parent: None,
         ..artefact.header
     };
-    encode(&header, &mask, base)
+    let experts = artefact.experts.as_ref().map(Experts::section);
+    encode_parts(&header, &mask, base, &Coding::default(), experts)
 }
 
 fn read(whole: &[u8], base: &Weights) -> Result<(Artefact, Mask), MaskError> {

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::printer;
 use crate::mask::Artefact;
+use crate::mask::cascade::Experts;
 
 /// Prints what `artefact` is bound to, what it drops and where its bytes go.
 pub(super) fn show(artefact: &Artefact, as_json: bool) {
@@ -25,6 +26,7 @@ pub(super) fn show(artefact: &Artefact, as_json: bool) {
             "dropped_weights": artefact.dropped(),
             "density": artefact.density(),
             "bytes": { "total": sizes.total(), "parts": sizes },
+            "experts": artefact.experts.as_ref().map(in_json),
         }));
     }
     let say = |what: &str, value: &dyn std::fmt::Display| printer::line(&format!("{what:<16}{value}"));
@@ -70,18 +72,42 @@ pub(super) fn show(artefact: &Artefact, as_json: bool) {
     say(
         "bytes",
         &format_args!(
-            "{} in all: header {}, bits {}, BatchNorm statistics {}, frame {}",
+            "{} in all: header {}, bits {}, BatchNorm statistics {}, frame {}{}",
             sizes.total(),
             sizes.header,
             sizes.bits,
             sizes.norms,
-            sizes.frame
+            sizes.frame,
+            sizes
+                .experts
+                .map_or_else(String::new, |experts| format!(", experts {}", experts.total()))
         ),
     );
     say(
         "coded",
         &format_args!("format {}, {}", artefact.version, artefact.coding()),
     );
+    if let (Some(experts), Some(sizes)) = (&artefact.experts, sizes.experts) {
+        say(
+            "experts",
+            &format_args!(
+                "{} in {} bytes: router {}, masks as deltas {}, joint embedding of {} numbers {}",
+                experts.count(),
+                sizes.total(),
+                sizes.router,
+                sizes.masks,
+                experts.joint.width(),
+                sizes.joint
+            ),
+        );
+        for number in 1..=experts.count() {
+            let weights = experts.weights(number).map(|weights| weights.to_string());
+            say(
+                &format!("expert {number}"),
+                &format_args!("{} once applied", weights.unwrap_or_default()),
+            );
+        }
+    }
     if let Some(parent) = header.parent {
         say("delta to", &parent);
     }
@@ -106,4 +132,13 @@ pub(super) fn show(artefact: &Artefact, as_json: bool) {
         printer::line("");
         printer::table(["TENSOR", "WEIGHTS", "DROPPED", "KEPT"], &rows);
     }
+}
+
+fn in_json(experts: &Experts) -> serde_json::Value {
+    json!({
+        "count": experts.count(),
+        "components": experts.router.projection.width(),
+        "width": experts.joint.width(),
+        "weights": (1..=experts.count()).map(|number| experts.weights(number)).collect::<Vec<_>>(),
+    })
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::experts::rule::ExpertsRule;
 use super::{TrainError, selection};
 use crate::base::Architecture;
 use crate::domain::Digest;
@@ -32,6 +33,9 @@ pub struct Recipe {
     /// Which moment of the training is kept. Default: the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<SelectionRule>,
+    /// Further masks, each for a group of images that are alike. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experts: Option<ExpertsRule>,
 }
 
 /// How the best moment of a training is found, by signals without labels.
@@ -362,6 +366,9 @@ impl Recipe {
         };
         self.schedule.warm_up = cut(self.schedule.warm_up).min(steps - 1);
         self.schedule.prototypes_frozen = cut(self.schedule.prototypes_frozen);
+        if let Some(experts) = &mut self.experts {
+            experts.steps = cut(experts.steps).max(1);
+        }
         self.schedule.steps = steps;
         self
     }
@@ -391,6 +398,11 @@ impl Recipe {
             ..
         } = self.augment;
         let shares = [brightness, contrast, saturation, hue, unjittered, grey, blur];
+        if let Some(flaw) =
+            (self.experts.as_ref()).and_then(|rule| rule.flaw(self.schedule.batch, self.selection.as_ref()))
+        {
+            return Err(TrainError::Recipe(flaw.to_owned()));
+        }
         for (right, wrong) in [
             (
                 self.finetune.is_some() == (self.mode == Mode::Finetune),
@@ -399,6 +411,10 @@ impl Recipe {
             (
                 self.mask.evidence.is_some() == (self.mask.rule == ScoreRule::Evidence),
                 "mask.rule = \"evidence\" and [mask.evidence] belong together",
+            ),
+            (
+                self.experts.is_none() || self.mode == Mode::Mask,
+                "[experts] are masks: they need mode = \"mask\"",
             ),
             (
                 (self.mask.evidence.as_ref()).is_none_or(|rule| {
@@ -570,6 +586,7 @@ mod tests {
             "hue",
             "flips",
             "selection",
+            "experts",
             "include",
             "exclude",
             "share",

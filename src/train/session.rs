@@ -57,6 +57,15 @@ pub enum Start<'a> {
     },
 }
 
+/// When a training hands a checkpoint over.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// Whenever so long has passed.
+    pub every: Duration,
+    /// After the last step, too: a training that goes on there has its result at once.
+    pub last: bool,
+}
+
 /// What a training tells while it runs.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
@@ -103,24 +112,23 @@ pub struct Outcome<P> {
 /// Trains what `L` moves. Same base, images, recipe, seed, start and execution profile:
 /// same result, bit for bit, whether in one go or resumed from a checkpoint.
 ///
-/// `told` hears of each step, and is given a checkpoint whenever `checkpoint_every`
-/// has passed and when it answers [`Order::Stop`] (not after [`Order::LeaseLost`]:
-/// then nobody wants it). A panic within becomes an error.
+/// `told` hears of each step, and is given a checkpoint when `keep` says so and when it
+/// answers [`Order::Stop`] (not after [`Order::LeaseLost`]: then nobody wants it). A panic within becomes an error.
 pub fn train<L: Learner>(
     training: &Training,
     resume: Option<&[u8]>,
-    checkpoint_every: Duration,
+    keep: Keep,
     told: &mut dyn FnMut(Event) -> Order,
 ) -> Result<Outcome<L::Product>, TrainError> {
     // What a panic could leave half done lives inside and is dropped with it.
-    let whole = AssertUnwindSafe(|| carried_out::<L>(training, resume, checkpoint_every, told));
+    let whole = AssertUnwindSafe(|| carried_out::<L>(training, resume, keep, told));
     catch_unwind(whole).unwrap_or_else(|panic| Err(TrainError::Panicked(panic_text(&*panic))))
 }
 
 fn carried_out<L: Learner>(
     training: &Training,
     resume: Option<&[u8]>,
-    checkpoint_every: Duration,
+    keep: Keep,
     told: &mut dyn FnMut(Event) -> Order,
 ) -> Result<Outcome<L::Product>, TrainError> {
     let Training {
@@ -142,6 +150,12 @@ fn carried_out<L: Learner>(
     let mut session = Session::<L>::new(training, &held)?;
     if let Some(resume) = resume {
         session.restore(checkpoint::decode(resume, &identity, steps, session.numbers())?)?;
+        if session.step() == steps && keep.last {
+            let _ = told(Event::Checkpoint {
+                step: steps,
+                bytes: resume,
+            });
+        }
     }
     std::thread::scope(|scope| {
         // The next step's crops are drawn while the network is busy with this one's. Nothing
@@ -176,7 +190,11 @@ fn carried_out<L: Learner>(
                 dropped: session.dropped(),
             }));
             let stopped = order != Order::Continue && step < steps;
-            let due = order == Order::Continue && step < steps && kept.elapsed() >= checkpoint_every;
+            let due = if step < steps {
+                order == Order::Continue && kept.elapsed() >= keep.every
+            } else {
+                order != Order::LeaseLost && keep.last
+            };
             if due || (stopped && order == Order::Stop) {
                 let bytes = checkpoint::encode(&identity, &session.state()?);
                 let _ = told(Event::Checkpoint { step, bytes: &bytes });

@@ -136,7 +136,7 @@ fn orthonormalise(vectors: &mut [Vec<f64>]) {
         let own = &mut rest[0];
         let whole = dot(own, own).sqrt();
         for _ in 0..2 {
-            for other in before.iter() {
+            for other in &*before {
                 let shared = dot(own, other);
                 own.iter_mut()
                     .zip(other)

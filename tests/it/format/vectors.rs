@@ -163,7 +163,7 @@ pub fn contents(artefact: &Artefact, base: &Weights, coding: &Coding) -> Content
                 .map(|probe| experts.router.expert_of(probe) + 1)
                 .collect(),
         ),
-        joint: Some(joint.map(|byte| format!("{byte:02x}")).collect()),
+        joint: Some(hex::encode(joint.collect::<Vec<u8>>())),
         ..own
     }
 }

@@ -36,7 +36,7 @@ pub struct Experts {
     pub joint: Joint,
     /// Bytes of the section's parts.
     pub sizes: ExpertSizes,
-    experts: Vec<Expert>,
+    masks: Vec<Expert>,
     /// The section itself: a delta to another artefact carries it along.
     section: Vec<u8>,
 }
@@ -88,7 +88,7 @@ impl Experts {
             router: read.router,
             joint: read.joint,
             sizes: read.sizes,
-            experts: read
+            masks: read
                 .experts
                 .into_iter()
                 .map(expert)
@@ -99,7 +99,7 @@ impl Experts {
 
     /// How many experts there are.
     pub fn count(&self) -> usize {
-        self.experts.len()
+        self.masks.len()
     }
 
     /// The digest of the weights of expert `number`, from 1; none if there is no such expert.
@@ -113,7 +113,7 @@ impl Experts {
     }
 
     fn expert(&self, number: usize) -> Result<&Expert, MaskError> {
-        let found = number.checked_sub(1).and_then(|at| self.experts.get(at));
+        let found = number.checked_sub(1).and_then(|at| self.masks.get(at));
         found.ok_or(MaskError::NoSuchExpert {
             number,
             count: self.count(),

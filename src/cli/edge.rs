@@ -19,6 +19,7 @@ use crate::domain::{ChannelName, ErrorKind, Problem};
 use crate::edge::{
     Agent, AgentSettings, DeviceFolder, EdgeError, Fetched, Outcome, Puller, Source, Status, verify,
 };
+use crate::mask::cascade::Inference;
 
 /// Keep the model of an edge device the one that its channel names
 #[derive(Debug, Args)]
@@ -84,6 +85,10 @@ enum EdgeCommand {
         /// Take the network's input from such a file instead of pictures
         #[arg(long, value_name = "FILE", conflicts_with_all = ["save_input", "images"])]
         input: Option<PathBuf>,
+        /// Which networks see a picture, where the mask is a cascade: conditional (the dispatcher and
+        /// the picture's own expert) or unconditional (all)
+        #[arg(long, value_name = "WHICH", default_value_t)]
+        inference: Inference,
         /// The pictures
         #[arg(required_unless_present = "input")]
         images: Vec<PathBuf>,
@@ -174,8 +179,15 @@ pub fn run(args: EdgeArgs) -> Result<(), EdgeCommandError> {
             folder,
             save_input,
             input,
+            inference,
             images,
-        } => Err(embed(folder, save_input.as_deref(), input.as_deref(), images)),
+        } => Err(embed(
+            folder,
+            save_input.as_deref(),
+            input.as_deref(),
+            inference,
+            images,
+        )),
     }
 }
 
@@ -404,6 +416,7 @@ fn verify_current(folder: FolderArgs) -> Result<(), EdgeCommandError> {
     if slot.base != current {
         verify::model(&folder, &slot.base)?;
     }
+    verify::experts(&folder, &slot)?;
     printer::line(&format!(
         "the current model has the weights {current}, as it should"
     ));
@@ -415,6 +428,7 @@ fn embed(
     folder: FolderArgs,
     save_input: Option<&Path>,
     input: Option<&Path>,
+    inference: Inference,
     images: Vec<PathBuf>,
 ) -> EdgeCommandError {
     let found = || -> Result<Vec<OsString>, EdgeError> {
@@ -422,8 +436,9 @@ fn embed(
         let empty = || EdgeError::Empty(folder.root().to_owned());
         let slot = folder.current_slot()?.ok_or_else(empty)?;
         let base = folder.base(&slot.base).ok_or_else(empty)?;
-        // The real path: a switch between here and the worker's start would pair it with another manifest.
-        let model = folder.model(&slot.weights);
+        // Real paths: a switch between here and the worker's start would pair them with another manifest.
+        let model = if slot.experts > 0 { slot.base } else { slot.weights };
+        let model = folder.model(&model);
         let option = |name: &str, value: &Path| [OsString::from(name), value.into()];
         let mut arguments: Vec<OsString> = vec!["embed".into()];
         arguments.extend(option("--base", &model));
@@ -432,9 +447,13 @@ fn embed(
             "--size",
             Path::new(&base.manifest.preprocessing.size.to_string()),
         ));
-        let view = verify::view(&folder, &slot)?;
-        if !view.is_default() {
-            arguments.extend(option("--view", Path::new(&view.to_json())));
+        if slot.experts > 0 {
+            arguments.extend(option("--mask", &folder.artefact(&slot.weights)));
+            arguments.extend(option("--inference", Path::new(&inference.to_string())));
+        } else if let Some(artefact) = verify::artefact(&folder, &slot)?
+            && !artefact.header.view.is_default()
+        {
+            arguments.extend(option("--view", Path::new(&artefact.header.view.to_json())));
         }
         arguments.extend(save_input.iter().flat_map(|path| option("--save-input", path)));
         arguments.extend(input.iter().flat_map(|path| option("--input", path)));

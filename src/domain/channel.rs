@@ -175,14 +175,13 @@ fn allowed(
     let reasons = || candidate.reasons.join("; ");
     match candidate.verdict.as_str() {
         "passed" if candidate.view == current.view => Ok(false),
-        "passed" if reasoned => Ok(true),
+        "passed" | "held" if reasoned => Ok(true),
         "passed" => Err(MoveRefused::OtherView {
             version,
             trained: candidate.view,
             site: site.clone(),
             now: current.view,
         }),
-        "held" if reasoned => Ok(true),
         "held" => Err(MoveRefused::Held {
             version,
             reasons: reasons(),

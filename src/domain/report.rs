@@ -227,6 +227,9 @@ pub struct TrainingFigures {
     /// The moments that the best was chosen from, where the recipe looks for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moments: Vec<MomentFigures>,
+    /// The experts of a cascade, whose dispatcher all other figures here are of; empty of a single mask.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub experts: Vec<ExpertFigures>,
     /// Wall time.
     pub seconds: f64,
     /// Images trained on in a second.
@@ -270,6 +273,19 @@ pub struct MomentFigures {
     /// What decides; absent where a signal had lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worth: Option<f64>,
+}
+
+/// An expert of a cascade.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ExpertFigures {
+    /// Images of its group, which it was trained on.
+    pub images: u64,
+    /// Their share of all.
+    pub share: f64,
+    /// Weights that it drops.
+    pub dropped: u64,
+    /// Bits that differ from the dispatcher's.
+    pub flips: u64,
 }
 
 /// Which images the training used.

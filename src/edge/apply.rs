@@ -57,6 +57,7 @@ fn prepare_base(folder: &DeviceFolder, base: &Base) -> Result<Slot, EdgeError> {
         weights: base.manifest.digest,
         base: base.manifest.digest,
         release: Release::Base,
+        experts: 0,
     };
     let path = folder.make_slot(&slot.weights)?.join("base.json");
     let json = serde_json::to_vec_pretty(base).expect("a base has only text keys");
@@ -70,7 +71,8 @@ fn read(file: &Path, base: &Base) -> Result<Weights, EdgeError> {
     Ok(import(architecture, file)?)
 }
 
-/// Makes the model of a verified artefact. One that is there and whole is used as it is, which
+/// Makes the model of a verified artefact; of a cascade the dispatcher's, its experts are checked
+/// and stay in the artefact. One that is there and whole is used as it is, which
 /// [`DeviceFolder::switch`](super::DeviceFolder) checks; a damaged one is made again.
 pub fn install_mask(
     folder: &DeviceFolder,
@@ -86,9 +88,17 @@ pub fn install_mask(
             version: header.version,
             digest,
         },
+        experts: artefact
+            .experts
+            .as_ref()
+            .map_or(0, |experts| experts.count() as u8),
     };
-    if folder.slot(&slot.weights) == Some(slot) && super::verify::model(folder, &slot.weights).is_ok() {
+    if folder.slot(&slot.weights) == Some(slot) && super::verify::slot(folder, &slot).is_ok() {
         return Ok(slot);
+    }
+    if slot.experts > 0 {
+        let base = import(artefact.architecture, &folder.model(&slot.base))?;
+        artefact.check_networks(&base)?;
     }
     folder.make_slot(&slot.weights)?;
     let model = folder.model(&slot.weights);

@@ -221,7 +221,11 @@ impl Puller {
             let Some(current) = folder.current()? else {
                 return Ok(());
             };
-            let Err(damage) = verify::model(folder, &current) else {
+            let whole = match folder.slot(&current) {
+                Some(slot) => verify::slot(folder, &slot),
+                None => verify::model(folder, &current),
+            };
+            let Err(damage) = whole else {
                 return Ok(());
             };
             tracing::warn!(%damage, "making the current model again");
@@ -334,7 +338,12 @@ impl Puller {
             }
             // A mask that drops nothing shares the base's slot, which then says what it is run as.
             if let Some(slot) = folder.slot(&weights).filter(|slot| slot.release != release) {
-                folder.seal(&Slot { release, ..slot })?;
+                let experts = if release == Release::Base { 0 } else { slot.experts };
+                folder.seal(&Slot {
+                    release,
+                    experts,
+                    ..slot
+                })?;
             }
             folder.clean(&folder.state()?)?;
             Ok(outcome)

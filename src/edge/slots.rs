@@ -37,6 +37,14 @@ pub struct Slot {
     pub base: Digest,
     /// What it is: the base or a mask over it.
     pub release: Release,
+    /// Experts in its artefact. Their weights are no files: whoever embeds lays their masks over the base.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub experts: u8,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_none(experts: &u8) -> bool {
+    *experts == 0
 }
 
 /// A device's folder.

@@ -2,7 +2,7 @@
 //! stored model against its own name.
 
 use crate::base::{Architecture, architecture, import};
-use crate::domain::{Digest, MaskVersion, SiteName, View};
+use crate::domain::{Digest, MaskVersion, SiteName};
 use crate::mask::{Artefact, Limits, MaskError, decode_with};
 use crate::wire::v1::base::Base;
 
@@ -52,14 +52,32 @@ pub fn mask(bytes: &[u8], digest: Digest, expected: &Expected) -> Result<Artefac
     }
 }
 
-/// The view that the mask of a slot was trained with; the default one of a plain base.
-pub fn view(folder: &DeviceFolder, slot: &Slot) -> Result<View, EdgeError> {
+/// The artefact of a slot; none of a plain base.
+pub fn artefact(folder: &DeviceFolder, slot: &Slot) -> Result<Option<Artefact>, EdgeError> {
     if slot.release == Release::Base {
-        return Ok(View::default());
+        return Ok(None);
     }
     let path = folder.artefact(&slot.weights);
     let bytes = std::fs::read(&path).map_err(EdgeError::at(&path))?;
-    Ok(decode_with(&bytes, Limits::default(), architecture)?.header.view)
+    Ok(Some(decode_with(&bytes, Limits::default(), architecture)?))
+}
+
+/// Whether a slot has what runs it: the weights that its name says and, of a cascade, the experts in its artefact.
+pub fn slot(folder: &DeviceFolder, slot: &Slot) -> Result<(), EdgeError> {
+    model(folder, &slot.weights)?;
+    if slot.experts > 0 {
+        artefact(folder, slot)?;
+    }
+    Ok(())
+}
+
+/// Computes the experts of a slot's cascade again and compares; nothing to do for a single mask.
+pub fn experts(folder: &DeviceFolder, slot: &Slot) -> Result<(), EdgeError> {
+    let Some(artefact) = artefact(folder, slot)?.filter(|_| slot.experts > 0) else {
+        return Ok(());
+    };
+    let base = import(artefact.architecture, &folder.model(&slot.base))?;
+    Ok(artefact.check_networks(&base)?)
 }
 
 /// Digests the stored model `weights` again and compares.

@@ -1,5 +1,6 @@
 //! An artefact in memory: what can be said of it without the base, and the mask that it holds with it.
 
+use super::cascade::{ExpertSizes, Experts};
 use super::coder::{self, Input, Level, Moved, Payload, Plane};
 use super::error::Unfit;
 use super::header::{Decoded, Header};
@@ -23,6 +24,8 @@ pub struct Artefact {
     /// Canonical indices of the BatchNorm statistics that the artefact moves, in order.
     pub(super) moved: Vec<usize>,
     pub(super) body: Body,
+    /// The experts of a cascade, whose dispatcher is the artefact's own mask; none of a single mask.
+    pub experts: Option<Experts>,
 }
 
 /// The bytes of each part of an artefact.
@@ -36,12 +39,16 @@ pub struct Sizes {
     pub bits: usize,
     /// BatchNorm statistics.
     pub norms: usize,
+    /// A cascade's experts.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub experts: Option<ExpertSizes>,
 }
 
 impl Sizes {
     /// The whole file.
     pub fn total(&self) -> usize {
-        self.frame + self.header + self.bits + self.norms
+        let experts = self.experts.map_or(0, |experts| experts.total());
+        self.frame + self.header + self.bits + self.norms + experts
     }
 }
 
@@ -51,7 +58,14 @@ pub(super) enum Body {
     /// Version 1 holds the bits themselves.
     Plain(Mask),
     /// Later versions hold what the base's weights leave open.
-    Coded { payload: Payload, norms: Vec<u8> },
+    Coded(Coded),
+}
+
+/// Bits and statistics of one mask, coded.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Coded {
+    payload: Payload,
+    norms: Vec<u8>,
 }
 
 /// What an artefact may be coded with besides the base. The header names both by their digests.
@@ -65,11 +79,13 @@ pub struct Coding<'a> {
     pub prior: Option<&'a Prior>,
 }
 
-impl Body {
+impl Coded {
+    /// Reads the bits and statistics of a mask over the tensors that `decoded` names; of a delta's if `delta`.
     pub(super) fn read(
         decoded: &Decoded,
         bits: &[u8],
         norms: &[u8],
+        delta: bool,
         limits: &mut Limits,
     ) -> Result<Self, MaskError> {
         let is_statistic = |index: &usize| {
@@ -88,11 +104,11 @@ impl Body {
         limits.reserve(bits.len() + norms.len())?;
         limits.reserve(sizes.iter().map(|size| size.div_ceil(8)).sum())?;
         limits.reserve(decoded.moved.iter().map(size).sum::<usize>() * size_of::<f32>())?;
-        let payload = Payload::read(bits, &sizes, decoded.header.parent.is_some())
+        let payload = Payload::read(bits, &sizes, delta)
             .map_err(|coder::Damaged| MaskError::Corrupt("its bits do not decode"))?;
         // Of a delta, the parent decides what is kept.
         let empties = |(flipped, size): (usize, &usize)| flipped >= *size;
-        if decoded.header.parent.is_none() && payload.flipped().zip(&sizes).any(empties) {
+        if !delta && payload.flipped().zip(&sizes).any(empties) {
             return Err(Unfit::NothingKept.of_file());
         }
         if norms.is_empty() != decoded.moved.is_empty() {
@@ -100,10 +116,33 @@ impl Body {
                 "its BatchNorm statistics are too few or too many",
             ));
         }
-        Ok(Self::Coded {
+        Ok(Self {
             payload,
             norms: norms.to_vec(),
         })
+    }
+
+    /// The mask of `artefact`'s tensors and statistics that this codes, over `planes` of `base`.
+    pub(super) fn open(
+        &self,
+        planes: &[Plane],
+        artefact: &Artefact,
+        base: &Weights,
+    ) -> Result<Mask, MaskError> {
+        let damaged = |coder::Damaged| MaskError::Corrupt("its bits do not decode");
+        let bits = self.payload.decode(planes).map_err(damaged)?;
+        let moved: Vec<_> = (artefact.moved.iter())
+            .map(|index| moved(*index, base))
+            .collect::<Option<_>>()
+            .ok_or(Unfit::MovedWeight.of_file())?;
+        let norms = coder::decode_statistics(&self.norms, &moved)
+            .map_err(|coder::Damaged| MaskError::Corrupt("its BatchNorm statistics do not decode"))?;
+        let mask = Mask {
+            tensors: artefact.masked.iter().copied().zip(bits).collect(),
+            norms: artefact.moved.iter().copied().zip(norms).collect(),
+        };
+        mask.check(artefact.architecture).map_err(Unfit::of_file)?;
+        Ok(mask)
     }
 }
 
@@ -125,7 +164,9 @@ impl Artefact {
                 .iter()
                 .map(|(index, bits)| (*index, bits.count_zeros()))
                 .collect(),
-            Body::Coded { payload, .. } => self.masked.iter().copied().zip(payload.flipped()).collect(),
+            Body::Coded(Coded { payload, .. }) => {
+                self.masked.iter().copied().zip(payload.flipped()).collect()
+            }
         }
     }
 
@@ -147,7 +188,7 @@ impl Artefact {
     pub fn coding(&self) -> String {
         match &self.body {
             Body::Plain(_) => "packed bits behind zstd".to_owned(),
-            Body::Coded { payload, .. } => format!(
+            Body::Coded(Coded { payload, .. }) => format!(
                 "level {}; of two weights one twice as large is taken to be {:.0} times as likely to go",
                 if payload.is_best() { "best" } else { "fast" },
                 payload.tilt().exp()
@@ -174,30 +215,15 @@ impl Artefact {
     }
 
     fn decoded(&self, base: &Weights, coding: &Coding) -> Result<Mask, MaskError> {
-        let (payload, norms) = match &self.body {
+        let coded = match &self.body {
             Body::Plain(mask) => return Ok(mask.clone()),
-            Body::Coded { payload, norms } => (payload, norms),
+            Body::Coded(coded) => coded,
         };
         if base.architecture != self.architecture {
             return Err(MaskError::Mismatch("the base has another architecture"));
         }
-        let planes = coding.planes(&self.header, &self.masked, base)?;
-        let damaged = |coder::Damaged| MaskError::Corrupt("its bits do not decode");
-        let bits = payload.decode(&planes).map_err(damaged)?;
-        let moved: Vec<_> = self
-            .moved
-            .iter()
-            .map(|index| moved(*index, base))
-            .collect::<Option<_>>()
-            .ok_or(Unfit::MovedWeight.of_file())?;
-        let norms = coder::decode_statistics(norms, &moved)
-            .map_err(|coder::Damaged| MaskError::Corrupt("its BatchNorm statistics do not decode"))?;
-        let mask = Mask {
-            tensors: self.masked.iter().copied().zip(bits).collect(),
-            norms: self.moved.iter().copied().zip(norms).collect(),
-        };
-        mask.check(self.architecture).map_err(Unfit::of_file)?;
-        Ok(mask)
+        let (parent, prior) = coding.needed_by(&self.header)?;
+        coded.open(&planes(parent, prior, &self.masked, base)?, self, base)
     }
 }
 
@@ -209,27 +235,12 @@ impl Coding<'_> {
         mask: &Mask,
         base: &Weights,
     ) -> Result<(Vec<u8>, Vec<u8>), MaskError> {
-        let masked: Vec<_> = mask.tensors.keys().copied().collect();
-        let planes = self.planes(header, &masked, base)?;
-        let bits = coder::encode(&planes, &mask.tensors.values().collect::<Vec<_>>(), self.level);
-        let mut norms = Vec::new();
-        for (index, values) in &mask.norms {
-            let moved = moved(*index, base).ok_or(Unfit::MovedWeight.of_caller())?;
-            if moved.settled(values) != *values {
-                return Err(MaskError::Mismatch("its BatchNorm statistics are not settled"));
-            }
-            norms.push((moved, values.as_slice()));
-        }
-        Ok((bits, coder::encode_statistics(&norms)))
+        let (parent, prior) = self.needed_by(header)?;
+        encode(mask, base, self.level, parent, prior)
     }
 
-    /// What the coder sees of each masked tensor.
-    fn planes<'a>(
-        &'a self,
-        header: &Header,
-        masked: &[usize],
-        base: &'a Weights,
-    ) -> Result<Vec<Plane<'a>>, MaskError> {
+    /// Parent and prior, as far as `header` names them; an error if one that it names is not given.
+    fn needed_by(&self, header: &Header) -> Result<(Option<&Mask>, Option<&Prior>), MaskError> {
         let needed = |digest: Option<Digest>, given: bool, missing: fn(Digest) -> MaskError| match digest {
             Some(digest) if !given => Err(missing(digest)),
             Some(_) => Ok(true),
@@ -237,39 +248,64 @@ impl Coding<'_> {
         };
         let with_parent = needed(header.parent, self.parent.is_some(), MaskError::ParentMissing)?;
         let with_prior = needed(header.prior, self.prior.is_some(), MaskError::PriorMissing)?;
-        if let Some(prior) = self
-            .prior
-            .filter(|prior| with_prior && Some(prior.digest()) != header.prior)
-        {
+        let prior = self.prior.filter(|_| with_prior);
+        if let Some(prior) = prior.filter(|prior| Some(prior.digest()) != header.prior) {
             return Err(MaskError::PriorMissing(header.prior.unwrap_or(prior.base)));
         }
-        let plane = |index: &usize| {
-            let weights = &base.values[*index];
-            let parent = match self.parent.filter(|_| with_parent) {
-                Some(parent) => Some(
-                    parent
-                        .tensors
-                        .get(index)
-                        .filter(|bits| bits.len() == weights.len())
-                        .ok_or(MaskError::Mismatch("its parent masks other tensors"))?,
-                ),
-                None => None,
-            };
-            let rows = base.architecture.tensors[*index].rows();
-            let prior = self
-                .prior
-                .filter(|_| with_prior)
-                .and_then(|prior| prior.leaning(*index));
-            Ok(Plane {
-                weights,
-                rows,
-                parent,
-                prior,
-                input: input(*index, base),
-            })
-        };
-        masked.iter().map(plane).collect()
+        Ok((self.parent.filter(|_| with_parent), prior))
     }
+}
+
+/// The coded bits and statistics of `mask`, with what a reader will hold, too.
+pub(super) fn encode(
+    mask: &Mask,
+    base: &Weights,
+    level: Level,
+    parent: Option<&Mask>,
+    prior: Option<&Prior>,
+) -> Result<(Vec<u8>, Vec<u8>), MaskError> {
+    let masked: Vec<_> = mask.tensors.keys().copied().collect();
+    let planes = planes(parent, prior, &masked, base)?;
+    let bits = coder::encode(&planes, &mask.tensors.values().collect::<Vec<_>>(), level);
+    let mut norms = Vec::new();
+    for (index, values) in &mask.norms {
+        let moved = moved(*index, base).ok_or(Unfit::MovedWeight.of_caller())?;
+        if moved.settled(values) != *values {
+            return Err(MaskError::Mismatch("its BatchNorm statistics are not settled"));
+        }
+        norms.push((moved, values.as_slice()));
+    }
+    Ok((bits, coder::encode_statistics(&norms)))
+}
+
+/// What the coder sees of each masked tensor.
+pub(super) fn planes<'a>(
+    parent: Option<&'a Mask>,
+    prior: Option<&'a Prior>,
+    masked: &[usize],
+    base: &'a Weights,
+) -> Result<Vec<Plane<'a>>, MaskError> {
+    let plane = |index: &usize| {
+        let weights = &base.values[*index];
+        let parent = match parent {
+            Some(parent) => Some(
+                parent
+                    .tensors
+                    .get(index)
+                    .filter(|bits| bits.len() == weights.len())
+                    .ok_or(MaskError::Mismatch("its parent masks other tensors"))?,
+            ),
+            None => None,
+        };
+        Ok(Plane {
+            weights,
+            rows: base.architecture.tensors[*index].rows(),
+            parent,
+            prior: prior.and_then(|prior| prior.leaning(*index)),
+            input: input(*index, base),
+        })
+    };
+    masked.iter().map(plane).collect()
 }
 
 /// The BatchNorm whose channels the columns of tensor `index` read, if they read one's.

@@ -4,9 +4,12 @@
 //! What a short form yields is the whole artefact itself, byte for byte: the mask
 //! is decoded with what the device holds and written anew, as its trainer wrote
 //! it. So a device that was sent one holds the same file, with the same digest,
-//! as one that was sent all of it, and can be sent a delta to it the next time.
+//! as one that was sent all of it, and can be sent a delta to it the next time. A
+//! cascade's experts are deltas already and travel as they are.
 
-use super::{Artefact, Coding, Header, Limits, Mask, MaskError, Prior, decode, encode, encode_with};
+use super::cascade::Experts;
+use super::format::encode_parts;
+use super::{Artefact, Coding, Header, Limits, Mask, MaskError, Prior, decode};
 use crate::base::Weights;
 use crate::domain::Digest;
 
@@ -25,7 +28,8 @@ pub fn make(parent: &[u8], whole: &[u8], base: &Weights) -> Result<Option<Vec<u8
         parent: Some(&before),
         ..Coding::default()
     };
-    let delta = encode_with(&header, &mask, base, &coding)?;
+    let experts = artefact.experts.as_ref().map(Experts::section);
+    let delta = encode_parts(&header, &mask, base, &coding, experts)?;
     let restored = restore(parent, &delta, base)?;
     Ok((restored == whole).then_some(delta))
 }
@@ -59,7 +63,8 @@ pub fn make_with_prior(prior: &Prior, whole: &[u8], base: &Weights) -> Result<Op
         prior: Some(prior),
         ..Coding::default()
     };
-    let short = encode_with(&header, &mask, base, &coding)?;
+    let experts = artefact.experts.as_ref().map(Experts::section);
+    let short = encode_parts(&header, &mask, base, &coding, experts)?;
     let restored = restore_with_prior(prior, &short, base)?;
     Ok((restored == whole).then_some(short))
 }
@@ -80,12 +85,13 @@ pub fn restore_with_prior(prior: &Prior, short: &[u8], base: &Weights) -> Result
 /// The mask of a short form, as its trainer wrote it.
 fn written_whole(short: Artefact, base: &Weights, coding: &Coding) -> Result<Vec<u8>, MaskError> {
     let mask = short.mask_with(base, coding)?;
+    let experts = short.experts.as_ref().map(Experts::section);
     let header = Header {
         parent: None,
         prior: None,
         ..short.header
     };
-    encode(&header, &mask, base)
+    encode_parts(&header, &mask, base, &Coding::default(), experts)
 }
 
 fn read(whole: &[u8], base: &Weights) -> Result<(Artefact, Mask), MaskError> {

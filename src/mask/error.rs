@@ -77,6 +77,17 @@ pub enum MaskError {
     /// A mask does not fit the architecture (the caller's fault).
     #[error("the mask does not fit the architecture: {0}")]
     Mismatch(&'static str),
+    /// The artefact has not so many experts.
+    #[error("the artefact has no expert {number}; {}", match count { 0 => "it is a single mask".to_owned(), count => format!("it has experts 1 to {count}") })]
+    NoSuchExpert {
+        /// Which was asked for.
+        number: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// Only a single mask will do.
+    #[error("the artefact is a cascade with {0} experts, and this works on single masks only")]
+    Cascade(usize),
     /// A tensor loses all its weights.
     #[error(transparent)]
     NothingKept(#[from] NothingKept),
@@ -171,6 +182,7 @@ impl Problem for MaskError {
         match self {
             Self::LimitExceeded { .. } => ErrorKind::TooLarge,
             Self::WrongBase { .. } | Self::OtherView { .. } => ErrorKind::Conflict,
+            Self::NoSuchExpert { .. } => ErrorKind::NotFound,
             _ => ErrorKind::Invalid,
         }
     }
@@ -190,6 +202,8 @@ impl Problem for MaskError {
             Self::PriorMissing(_) => "prior_missing",
             Self::NotAPrior => "not_a_prior",
             Self::Mismatch(_) => "mask_mismatch",
+            Self::NoSuchExpert { .. } => "no_such_expert",
+            Self::Cascade(_) => "artefact_cascade",
             Self::NothingKept(_) => "nothing_kept",
         }
     }

@@ -1,19 +1,22 @@
 //! An artefact as bytes. `docs/mask-format.md` is the specification.
 
-use super::artefact::{Artefact, Body, Coding, Sizes};
+use super::artefact::{Artefact, Body, Coded, Coding, Sizes};
+use super::cascade::Experts;
 use super::error::Unfit;
 use super::header::{self, Header};
 use super::{Limits, Mask, MaskError, packed};
 use crate::base::{Architecture, Weights, architecture};
 use crate::domain::Digest;
 
-/// The newest format version, which [`encode`] writes.
-pub const VERSION: u16 = 2;
+/// The newest format version that is read: that of a cascade.
+pub const VERSION: u16 = 3;
+/// The version of a single mask, which [`encode`] writes: programs that know no cascades read it.
+const SINGLE: u16 = 2;
 
 /// The first bytes. As in PNG, a transfer that changes line ends or cuts the eighth bit breaks them.
 const MAGIC: [u8; 8] = *b"\x89KGM\r\n\x1a\n";
-/// Magic, version, and the lengths of the three parts.
-const PREFIX: usize = 8 + 2 + 4 * 3;
+/// Magic and version; the lengths of the parts follow.
+const PREFIX: usize = 8 + 2;
 const CHECKSUM: usize = 32;
 
 /// Writes an artefact that stands for itself. See [`encode_with`].
@@ -30,12 +33,24 @@ pub fn encode_with(
     base: &Weights,
     coding: &Coding,
 ) -> Result<Vec<u8>, MaskError> {
+    encode_parts(header, mask, base, coding, None)
+}
+
+/// As [`encode_with`], followed by the section of a cascade's experts, if there is one.
+pub(super) fn encode_parts(
+    header: &Header,
+    mask: &Mask,
+    base: &Weights,
+    coding: &Coding,
+    experts: Option<&[u8]>,
+) -> Result<Vec<u8>, MaskError> {
     mask.check(base.architecture).map_err(Unfit::of_caller)?;
     header::check(header).map_err(MaskError::Mismatch)?;
     let (bits, norms) = coding.encode(header, mask, base)?;
-    let parts = [header::encode(header, mask, base.architecture), bits, norms];
+    let mut parts = vec![header::encode(header, mask, base.architecture), bits, norms];
+    parts.extend(experts.map(<[u8]>::to_vec));
     let mut file = MAGIC.to_vec();
-    file.extend(VERSION.to_le_bytes());
+    file.extend(if experts.is_some() { VERSION } else { SINGLE }.to_le_bytes());
     for part in &parts {
         let length =
             u32::try_from(part.len()).map_err(|_| MaskError::Mismatch("a part is longer than 4 GiB"))?;
@@ -69,14 +84,15 @@ pub fn decode_with(
     if !(1..=VERSION).contains(&version) {
         return Err(MaskError::UnsupportedVersion(version));
     }
-    let length = |part: usize| {
-        let at = 10 + 4 * part;
-        u32::from_le_bytes([prefix[at], prefix[at + 1], prefix[at + 2], prefix[at + 3]]) as usize
-    };
-    let lengths = [length(0), length(1), length(2)];
+    let parts = if version <= SINGLE { 3 } else { 4 };
+    let prefix = PREFIX + 4 * parts;
+    let lengths = file.get(PREFIX..prefix).ok_or(MaskError::Truncated)?;
+    let lengths: Vec<usize> = (lengths.as_chunks::<4>().0.iter())
+        .map(|length| u32::from_le_bytes(*length) as usize)
+        .collect();
     let content = lengths
         .iter()
-        .try_fold(PREFIX, |sum, length| sum.checked_add(*length));
+        .try_fold(prefix, |sum, length| sum.checked_add(*length));
     let whole = content
         .and_then(|content| content.checked_add(CHECKSUM))
         .ok_or(MaskError::Truncated)?;
@@ -89,8 +105,9 @@ pub fn decode_with(
             "its checksum is wrong, or something follows its end",
         ));
     }
-    let (header, rest) = content[PREFIX..].split_at(lengths[0]);
-    let (bits, norms) = rest.split_at(lengths[1]);
+    let (header, rest) = content[prefix..].split_at(lengths[0]);
+    let (bits, rest) = rest.split_at(lengths[1]);
+    let (norms, experts) = rest.split_at(lengths[2]);
 
     // The message's fields are copied out of the header, none more than once.
     limits.reserve(header.len())?;
@@ -100,20 +117,28 @@ pub fn decode_with(
         mask.check(decoded.architecture).map_err(Unfit::of_file)?;
         Body::Plain(mask)
     } else {
-        Body::read(&decoded, bits, norms, &mut limits)?
+        let delta = decoded.header.parent.is_some();
+        Body::Coded(Coded::read(&decoded, bits, norms, delta, &mut limits)?)
+    };
+    let experts = if parts == 4 {
+        Some(Experts::read(experts, &decoded, &mut limits)?)
+    } else {
+        None
     };
     Ok(Artefact {
         header: decoded.header,
         architecture: decoded.architecture,
         version,
         sizes: Sizes {
-            frame: PREFIX + CHECKSUM,
+            frame: prefix + CHECKSUM,
             header: lengths[0],
             bits: lengths[1],
             norms: lengths[2],
+            experts: experts.as_ref().map(|experts| experts.sizes),
         },
         masked: decoded.masked,
         moved: decoded.moved,
         body,
+        experts,
     })
 }

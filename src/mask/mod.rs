@@ -8,6 +8,7 @@ pub mod apply;
 pub mod arithmetic;
 mod artefact;
 mod bits;
+pub mod cascade;
 mod coder;
 pub mod delta;
 mod error;

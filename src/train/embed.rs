@@ -44,6 +44,11 @@ impl Embedder {
         }
     }
 
+    /// The length of an embedding.
+    pub fn dim(&self) -> usize {
+        self.architecture.embedding_dim
+    }
+
     /// Embeddings `[batch, dim]`, row by row, of one normalised batch `[batch, 3, size, size]`.
     pub fn embed(&self, input: &[f32], size: u32) -> Result<Vec<f32>, TrainError> {
         let size = size as usize;

@@ -13,6 +13,7 @@ pub mod checkpoint;
 pub mod device;
 pub mod embed;
 mod error;
+pub mod experts;
 mod feed;
 pub mod final_scores;
 #[cfg(test)]
@@ -39,5 +40,5 @@ pub use final_scores::FinalScores;
 pub use learner::Learner;
 pub use recipe::Recipe;
 pub use scores::{Scores, TrainedMask};
-pub use session::{Event, Outcome, Start, Training, train};
+pub use session::{Event, Keep, Outcome, Start, Training, train};
 pub use tuned::Tuned;

@@ -15,6 +15,8 @@ pub enum Purpose {
     Head,
     /// A view for the comparison without labels.
     View,
+    /// Where the search for groups of images begins.
+    Groups,
 }
 
 /// A stream of numbers for one purpose at one place.

@@ -56,6 +56,15 @@ pub enum Start<'a> {
     },
 }
 
+/// When a training hands a checkpoint over.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// Whenever so long has passed.
+    pub every: Duration,
+    /// After the last step, too: a training that goes on there has its result at once.
+    pub last: bool,
+}
+
 /// What a training tells while it runs.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
@@ -102,28 +111,27 @@ pub struct Outcome<P> {
 /// Trains what `L` moves. Same base, images, recipe, seed, start and execution profile:
 /// same result, bit for bit, whether in one go or resumed from a checkpoint.
 ///
-/// `told` hears of each step, and is given a checkpoint whenever `checkpoint_every`
-/// has passed and when it answers [`Order::Stop`] (not after [`Order::LeaseLost`]:
-/// then nobody wants it). A panic within becomes an error. float16 on a CPU is one, too: it is slower there
-/// than float32, and less exact.
+/// `told` hears of each step, and is given a checkpoint when `keep` says so and when it
+/// answers [`Order::Stop`] (not after [`Order::LeaseLost`]: then nobody wants it). A panic within becomes an error.
+/// float16 on a CPU is one, too: it is slower there than float32, and less exact.
 pub fn train<L: Learner>(
     training: &Training,
     resume: Option<&[u8]>,
-    checkpoint_every: Duration,
+    keep: Keep,
     told: &mut dyn FnMut(Event) -> Order,
 ) -> Result<Outcome<L::Product>, TrainError> {
     if training.recipe.precision == Precision::Float16 && !training.device.is_cuda() {
         return Err(TrainError::NeedsCard);
     }
     // What a panic could leave half done lives inside and is dropped with it.
-    let whole = AssertUnwindSafe(|| carried_out::<L>(training, resume, checkpoint_every, told));
+    let whole = AssertUnwindSafe(|| carried_out::<L>(training, resume, keep, told));
     catch_unwind(whole).unwrap_or_else(|panic| Err(TrainError::Panicked(panic_text(&*panic))))
 }
 
 fn carried_out<L: Learner>(
     training: &Training,
     resume: Option<&[u8]>,
-    checkpoint_every: Duration,
+    keep: Keep,
     told: &mut dyn FnMut(Event) -> Order,
 ) -> Result<Outcome<L::Product>, TrainError> {
     let Training { images, recipe, .. } = *training;
@@ -143,6 +151,12 @@ fn carried_out<L: Learner>(
     let mut session = Session::<L>::new(training, &held)?;
     if let Some(resume) = resume {
         session.restore(checkpoint::decode(resume, &identity, steps, session.numbers())?)?;
+        if session.step() == steps && keep.last {
+            let _ = told(Event::Checkpoint {
+                step: steps,
+                bytes: resume,
+            });
+        }
     }
     std::thread::scope(|scope| {
         let crops = feed::ahead(scope, *training, &trains, session.step());
@@ -159,7 +173,11 @@ fn carried_out<L: Learner>(
                 dropped: session.dropped(),
             }));
             let stopped = order != Order::Continue && step < steps;
-            let due = order == Order::Continue && step < steps && kept.elapsed() >= checkpoint_every;
+            let due = if step < steps {
+                order == Order::Continue && kept.elapsed() >= keep.every
+            } else {
+                order != Order::LeaseLost && keep.last
+            };
             if due || (stopped && order == Order::Stop) {
                 let bytes = checkpoint::encode(&identity, &session.state()?);
                 let _ = told(Event::Checkpoint { step, bytes: &bytes });

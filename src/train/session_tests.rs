@@ -52,7 +52,14 @@ impl Bench {
     }
 }
 
-const NEVER: Duration = Duration::from_hours(1);
+const ALWAYS: Keep = Keep {
+    every: Duration::ZERO,
+    last: false,
+};
+const NEVER: Keep = Keep {
+    every: Duration::from_hours(1),
+    last: false,
+};
 
 fn in_one_go(training: &Training) -> Outcome<TrainedMask> {
     train::<Scores>(training, None, NEVER, &mut |_| Order::Continue).unwrap()
@@ -151,7 +158,7 @@ fn checkpoints_come_in_time_and_none_after_the_lease_was_lost() {
         }
         Order::Continue
     };
-    train::<Scores>(&training, None, Duration::ZERO, &mut told).unwrap();
+    train::<Scores>(&training, None, ALWAYS, &mut told).unwrap();
     assert_eq!(*steps.borrow(), [1, 2, 3, 4]);
     let (outcome, checkpoint) = until(&training, None, 2, Order::LeaseLost);
     assert!(outcome.stopped && checkpoint.is_none());
@@ -500,4 +507,31 @@ fn the_gradient_of_the_loss_agrees_with_finite_differences() {
         (slope / squared - 1.0).abs() < 1e-3,
         "{slope} and {squared} should agree"
     );
+}
+
+#[test]
+fn a_training_that_goes_on_at_its_last_state_has_its_result_at_once() {
+    let bench = Bench::new(QUICK);
+    let training = bench.training();
+    let keep = Keep { last: true, ..NEVER };
+    let mut last = None;
+    let whole = train::<Scores>(&training, None, keep, &mut |event| {
+        if let Event::Checkpoint { step, bytes } = event {
+            last = Some((step, bytes.to_vec()));
+        }
+        Order::Continue
+    })
+    .unwrap();
+    let (step, checkpoint) = last.expect("one after the last step");
+    assert_eq!(step as usize, whole.losses.len());
+    let mut heard = Vec::new();
+    let again = train::<Scores>(&training, Some(&checkpoint), keep, &mut |event| {
+        match event {
+            Event::Checkpoint { bytes, .. } => heard.push(bytes.to_vec()),
+            Event::Step(_) => panic!("no step is left"),
+        }
+        Order::Continue
+    });
+    assert_eq!(again.unwrap(), whole);
+    assert_eq!(heard, [checkpoint], "it is handed on");
 }

@@ -7,7 +7,7 @@ use super::augment::multi_crop;
 use super::backbone::DropConnect;
 use super::head::Head;
 use super::scores::Scores;
-use super::session::{Event, Training, train};
+use super::session::{Event, Keep, Training, train};
 use super::{TrainError, moments, random};
 use crate::base::architecture::Plan;
 use crate::domain::job::Order;
@@ -51,7 +51,11 @@ pub fn trace(training: &Training) -> Result<Vec<Traced>, TrainError> {
         put(format!("head.{at}"), shape.to_vec(), values.to_vec());
     }
     let (mut losses, mut dropped) = (Vec::new(), Vec::new());
-    train::<Scores>(training, None, Duration::MAX, &mut |event| {
+    let keep = Keep {
+        every: Duration::MAX,
+        last: false,
+    };
+    train::<Scores>(training, None, keep, &mut |event| {
         if let Event::Step(progress) = event {
             losses.push(progress.loss as f32);
             dropped.push(progress.dropped.unwrap_or(0) as f32);

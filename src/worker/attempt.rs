@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::control::random_mask;
 use super::evidence::{self, Judged};
+use super::experts::{self, Found, Stages};
 use super::pictures::{LabelledPicture, Picture, decode_all};
 use crate::base::{Preprocessing, Weights};
 use crate::domain::gate::{GateSettings, Reason, Verdict};
@@ -20,12 +21,14 @@ use crate::domain::report::{
 };
 use crate::domain::{Digest, ErrorKind, JobId, MaskVersion, Problem, SiteName, Timestamp, View, snapshot};
 use crate::evaluate::EvaluateError;
+use crate::mask::cascade::encode_cascade;
 use crate::mask::{Figures, Header, Mask, MaskError, apply, encode};
 use crate::train::device::profile;
 use crate::train::moments::Moment;
 use crate::train::recipe::Mode;
 use crate::train::{
-    Event, FinalScores, Learner, Outcome, Recipe, Scores, Start, TrainError, TrainedMask, Training, train,
+    Event, FinalScores, Keep, Learner, Outcome, Recipe, Scores, Start, TrainError, TrainedMask, Training,
+    train,
 };
 
 /// Pictures that are decoded between two questions whether to go on.
@@ -86,7 +89,8 @@ pub struct Parent {
     pub mask: Mask,
 }
 
-/// Where a training goes on.
+/// Where a training goes on; with experts, where the trainings of all do.
+#[derive(Clone)]
 pub enum Resume {
     /// At its beginning.
     Anew,
@@ -196,13 +200,16 @@ pub fn perform(
     let Some(images) = decoded(input, events) else {
         return Ok(AttemptOutcome::Stopped);
     };
-    let outcome = trained::<Scores>(input, &images, device, events)?;
+    let mut stages = Stages::new(input, events)?;
+    let (resume, keep) = (stages.resume(&input.resume), stages.keep(input));
+    let outcome = trained::<Scores>(input, &images, device, &resume, keep, &mut stages)?;
     if outcome.stopped {
         return Ok(AttemptOutcome::Stopped);
     }
-    let training = figures(input, &outcome);
-    let TrainedMask { mut mask, scores } = outcome.learned;
-    events.note(&format!(
+    stages.end(input.recipe.schedule.steps);
+    let mut training = figures(input, &outcome);
+    let mut learned = outcome.learned;
+    stages.note(&format!(
         "trained on {} images, {} steps, {:.0} s, on {}",
         images.digests.len(),
         outcome.losses.len(),
@@ -219,18 +226,27 @@ pub fn perform(
             ..Report::judged(input.kpi.clone(), None, None, training, counts, input.gate)
         };
         let report_json = report.to_json()?.into_bytes();
-        events.note("no improvement found: what the training began with is best");
+        stages.note("no improvement found: what the training began with is best");
         return Ok(AttemptOutcome::NoImprovement {
             report: Box::new(report),
             report_json,
         });
     }
     // Judged as devices will have it: with statistics that an artefact can hold.
-    mask.settle(&input.base);
+    learned.mask.settle(&input.base);
+    let experts = match experts::trained(input, &images, &learned, device, &mut stages)? {
+        Found::Stopped => return Ok(AttemptOutcome::Stopped),
+        Found::None => None,
+        Found::Experts(experts) => Some(experts),
+    };
+    if let Some(experts) = &experts {
+        training.experts.clone_from(&experts.figures);
+    }
+    let TrainedMask { mut mask, scores } = learned;
     if input.control {
         mask = random_mask(&mask, input.seed);
     }
-    let Some(judged) = evidence::judged(input, &mask, &images, device, events)? else {
+    let Some(judged) = evidence::judged(input, &mask, experts.as_ref(), &images, device, events)? else {
         return Ok(AttemptOutcome::Stopped);
     };
     let report = reported(input, judged, training, counts);
@@ -254,7 +270,10 @@ pub fn perform(
         software: env!("CARGO_PKG_VERSION").to_owned(),
         created_at: Timestamp::now(),
     };
-    let artefact = encode(&header, &mask, &input.base)?;
+    let artefact = match &experts {
+        None => encode(&header, &mask, &input.base)?,
+        Some(own) => encode_cascade(&header, &mask, &input.base, &own.router, &own.joint, &own.experts)?,
+    };
     events.note(&format!(
         "{} of {} weights have fallen; the gate says: {}",
         mask.dropped(),
@@ -345,6 +364,8 @@ pub(super) fn trained<L: Learner>(
     input: &AttemptInput,
     images: &Images,
     device: tch::Device,
+    resume: &Resume,
+    keep: Keep,
     events: &mut dyn AttemptEvents,
 ) -> Result<Outcome<L::Product>, AttemptError> {
     let parent = match &input.start {
@@ -364,27 +385,32 @@ pub(super) fn trained<L: Learner>(
         None => Start::KeepAll,
     };
     let training = training(input, images, &seen, start, device);
+    carried_out::<L>(&training, resume, keep, events)
+}
+
+/// Carries a training out, from the newest checkpoint that can be used.
+pub(super) fn carried_out<L: Learner>(
+    training: &Training,
+    resume: &Resume,
+    keep: Keep,
+    events: &mut dyn AttemptEvents,
+) -> Result<Outcome<L::Product>, AttemptError> {
     let attempt = |checkpoint: Option<&[u8]>, events: &mut dyn AttemptEvents| {
-        train::<L>(
-            &training,
-            checkpoint,
-            input.checkpoint_every,
-            &mut |event| match event {
-                Event::Step(progress) => events.progress(Progress {
-                    phase: Phase::Train,
-                    step: u64::from(progress.step),
-                    steps: u64::from(progress.steps),
-                    loss: Some(progress.loss),
-                    dropped: progress.dropped.map(|dropped| dropped as u64),
-                }),
-                Event::Checkpoint { step, bytes } => {
-                    events.checkpoint(step, bytes);
-                    Order::Continue
-                }
-            },
-        )
+        train::<L>(training, checkpoint, keep, &mut |event| match event {
+            Event::Step(progress) => events.progress(Progress {
+                phase: Phase::Train,
+                step: u64::from(progress.step),
+                steps: u64::from(progress.steps),
+                loss: Some(progress.loss),
+                dropped: progress.dropped.map(|dropped| dropped as u64),
+            }),
+            Event::Checkpoint { step, bytes } => {
+                events.checkpoint(step, bytes);
+                Order::Continue
+            }
+        })
     };
-    match &input.resume {
+    match resume {
         Resume::Anew => Ok(attempt(None, events)?),
         Resume::From(checkpoint) => Ok(attempt(Some(checkpoint), events)?),
         Resume::Newest(checkpoints) => {
@@ -440,6 +466,7 @@ fn figures(input: &AttemptInput, outcome: &Outcome<TrainedMask>) -> TrainingFigu
         worth: moment.worth.map(f64::from),
     };
     TrainingFigures {
+        experts: Vec::new(),
         moved_statistics: mask.norms.iter().map(moved).sum(),
         moments: moments.iter().map(moment).collect(),
         loss: losses

@@ -1,6 +1,7 @@
 //! What an attempt leaves, and that it obeys.
 
 use super::*;
+use crate::base::Role;
 use crate::domain::Split;
 use crate::domain::image::Metadata;
 use crate::mask::{Limits, apply_artefact, decode};
@@ -241,4 +242,109 @@ fn scores_of_another_mask_are_no_start() {
     let refused = perform(&first, device, &mut Diary::default()).err().unwrap();
     assert_eq!(refused.code(), "parent_unusable");
     assert!(!refused.may_pass_again());
+}
+
+/// Pictures of two kinds, bright stripes and dark ones, by a recipe with an expert for each.
+fn with_experts() -> AttemptInput {
+    let of_kind = |n: usize| {
+        let (least, step) = if n.is_multiple_of(2) { (0, 1) } else { (190, 7) };
+        let pixel = |x: usize, y: usize| (least + (x * step * (n % 5 + 1) + y * step + n * 3) % 60) as u8;
+        let mut file = b"P5 40 40 255\n".to_vec();
+        file.extend((0..40).flat_map(|y| (0..40).map(move |x| pixel(x, y))));
+        Picture {
+            digest: Digest::of(&file),
+            source: Source::Bytes(file),
+        }
+    };
+    let experts =
+        "[experts]\ncount = 2\ncomponents = 2\nrounds = 50\nfloor = 0.3\nsteps = 3\nleast = 4\nwidth = 6\n";
+    // A gentle rate: what an untrained network tells apart does not bear many drops.
+    let quick = QUICK
+        .replace("steps = 5", "steps = 4")
+        .replace("rate = 0.2,", "rate = 0.03,");
+    let recipe = format!("{quick}{experts}");
+    // Without biases, which an untrained network's embeddings are all but made of.
+    let mut base = generated_base();
+    for (spec, values) in base.architecture.tensors.iter().zip(&mut base.values) {
+        if matches!(spec.role, Role::NormBias | Role::NormMean) {
+            values.fill(0.0);
+        }
+    }
+    AttemptInput {
+        recipe: Recipe::parse(&recipe).unwrap(),
+        images: (0..20).map(of_kind).collect(),
+        base,
+        ..input()
+    }
+}
+
+#[test]
+fn experts_are_trained_on_their_groups_and_reported() {
+    let input = with_experts();
+    let mut diary = Diary::default();
+    let (artefact, report, _) = artefact(carried_out(&input, &mut diary));
+    let figures = &report.training.experts;
+    assert_eq!(figures.len(), 2, "{:?}", diary.notes);
+    let images: u64 = figures.iter().map(|expert| expert.images).sum();
+    assert_eq!((images, report.images.used), (20, 20));
+    assert!(
+        figures
+            .iter()
+            .all(|expert| expert.images >= 4 && expert.flips > 0),
+        "{figures:?}"
+    );
+    let experts = artefact.experts.as_ref().unwrap();
+    assert_eq!((experts.count(), experts.joint.width()), (2, 6));
+    artefact.check_networks(&input.base).unwrap();
+    let dispatcher = artefact.mask(&input.base).unwrap();
+    for (at, expert) in figures.iter().enumerate() {
+        let mask = artefact.expert_mask(at + 1, &dispatcher, &input.base).unwrap();
+        assert_eq!(mask.flips_against(&dispatcher) as u64, expert.flips);
+    }
+    assert_eq!(diary.phases, [Phase::Fetch, Phase::Train, Phase::Judge]);
+    // The dispatcher is the mask; where no two groups are large enough, it is all there is.
+    let mut alone = with_experts();
+    if let Some(rule) = &mut alone.recipe.experts {
+        rule.least = 19;
+    }
+    let mut diary = Diary::default();
+    let (alone, report, _) = self::artefact(carried_out(&alone, &mut diary));
+    assert_eq!(alone.header.weights, artefact.header.weights);
+    assert_eq!((alone.version, report.training.experts.len()), (2, 0));
+    assert!(
+        diary.notes.iter().any(|note| note.starts_with("no experts")),
+        "{:?}",
+        diary.notes
+    );
+}
+
+#[test]
+fn an_attempt_with_experts_goes_on_in_the_training_where_it_was_stopped() {
+    let mut whole = Diary::default();
+    let (artefact, ..) = artefact(carried_out(&with_experts(), &mut whole));
+    // At the end of the dispatcher's training, in the second expert's.
+    for step in [4, 9] {
+        let mut diary = Diary {
+            stop_at: Some((Phase::Train, step)),
+            ..Diary::default()
+        };
+        let stopped = carried_out(&with_experts(), &mut diary);
+        assert!(matches!(stopped, AttemptOutcome::Stopped), "{step}");
+        let mut again = with_experts();
+        again.resume = Resume::Newest(vec![b"damaged".to_vec(), diary.checkpoints.pop().unwrap()]);
+        let mut resumed = Diary::default();
+        let (on, ..) = self::artefact(carried_out(&again, &mut resumed));
+        assert_eq!(on.header.weights, artefact.header.weights, "{step}");
+        assert!(
+            on.experts == artefact.experts,
+            "other experts after a stop at {step}"
+        );
+        assert!(resumed.notes.iter().any(|note| note.contains("damaged")));
+        assert!(resumed.checkpoints.len() < whole.checkpoints.len(), "{step}");
+    }
+    let mut strict = with_experts();
+    strict.resume = Resume::From(b"damaged".to_vec());
+    let device = DeviceChoice::Cpu.open(1).unwrap();
+    let refused = perform(&strict, device, &mut Diary::default()).err().unwrap();
+    assert_eq!(refused.code(), "checkpoint_damaged");
 }

@@ -6,17 +6,19 @@ use rayon::prelude::*;
 
 use super::attempt::{AttemptError, AttemptEvents, AttemptInput, Images};
 use super::control::random_mask;
+use super::experts::TrainedExperts;
 use super::health::health;
 use super::pictures::{LabelledPicture, decode_all};
-use crate::base::{Preprocessing, Weights};
+use crate::base::Weights;
 use crate::domain::health::EmbeddingHealth;
 use crate::domain::image::Metadata;
 use crate::domain::job::{Order, Phase, Progress};
 use crate::domain::report::{LabelFree, LabelledFigures};
 use crate::domain::{Digest, Split};
 use crate::evaluate::{self, Asked, Embeddings, EvaluateError, Settings, Views};
+use crate::mask::cascade::Inference;
 use crate::mask::{Mask, apply};
-use crate::train::embed::of_pictures;
+use crate::train::experts::embed::{Cascade, Model, batch};
 use crate::train::{Embedder, TrainError, augment};
 
 /// Most training images that the label-free signals rest on: effective rank
@@ -73,9 +75,12 @@ impl Labelled {
     }
 }
 
-/// Embeddings `[pictures, dim]` of one model; `patches` are of tiles.
+/// Embeddings of one model: the labelled ones `[pictures, width]` as whoever runs it gets them. The others
+/// are as long as the base's, `[pictures, dim]`: what was reduced and whitened says nothing of how it fills
+/// a space, so a cascade's are those of each picture's own expert, and its patches, of tiles, the dispatcher's.
 #[derive(Default)]
 struct Embedded {
+    width: usize,
     validation: Vec<f32>,
     test: Vec<f32>,
     plain: Vec<f32>,
@@ -83,10 +88,12 @@ struct Embedded {
     viewed: Vec<f32>,
 }
 
-/// Compares `mask` with the base; `images` are the training's. None if ordered to stop.
+/// Compares `mask`, or the cascade that `experts` make of it, with the base; `images` are the
+/// training's. None if ordered to stop.
 pub(super) fn judged(
     input: &AttemptInput,
     mask: &Mask,
+    experts: Option<&TrainedExperts>,
     images: &Images,
     device: tch::Device,
     events: &mut dyn AttemptEvents,
@@ -109,36 +116,53 @@ pub(super) fn judged(
         all: 2 * both + test.tiles.len(),
         events,
     };
-    let mut embedded = |weights: &Weights, only_test: bool| {
-        let embedder = Embedder::new(weights, device)?;
-        let mut found = Embedded::default();
-        for (shown, into, wanted) in [
-            (&test.tiles, &mut found.test, true),
-            (&validation.tiles, &mut found.validation, !only_test),
-            (&plain, &mut found.plain, !only_test),
-            (&viewed, &mut found.viewed, !only_test),
+    let mut embedded = |model: &Model, only_test: bool| {
+        let mut found = Embedded {
+            width: model.width(),
+            ..Embedded::default()
+        };
+        for (shown, into, wanted, labelled) in [
+            (&test.tiles, &mut found.test, true, true),
+            (&validation.tiles, &mut found.validation, !only_test, true),
+            (&plain, &mut found.plain, !only_test, false),
+            (&viewed, &mut found.viewed, !only_test, false),
         ] {
             if !wanted {
                 continue;
             }
-            let Some(embeddings) = reporter.embed(&embedder, shown, preprocessing)? else {
+            let embed = |shown: &[RgbImage]| match model {
+                Model::Cascade(cascade) if !labelled => cascade.embed_by_experts(shown, tiles, preprocessing),
+                model => model.embed_pictures(shown, tiles, preprocessing),
+            };
+            let Some(embeddings) = reporter.embed(shown, tiles, embed)? else {
                 return Ok(None);
             };
-            *into = of_pictures(embeddings, tiles, dim);
+            *into = embeddings;
         }
         if !only_test {
-            found.patches = embedder.patches(&plain[..plain.len().min(MOST_PATCH_IMAGES)], preprocessing)?;
+            let network = match model {
+                Model::Single(network) => network,
+                Model::Cascade(cascade) => cascade.dispatcher(),
+            };
+            found.patches = network.patches(&plain[..plain.len().min(MOST_PATCH_IMAGES)], preprocessing)?;
         }
         Ok::<_, AttemptError>(Some(found))
     };
-    let Some(of_base) = embedded(&input.base, false)? else {
+    let single = |weights: &Weights| Embedder::new(weights, device).map(Model::Single);
+    let Some(of_base) = embedded(&single(&input.base)?, false)? else {
         return Ok(None);
     };
-    let Some(of_mask) = embedded(&apply(mask, input.base.clone())?, false)? else {
+    let masked = apply(mask, input.base.clone())?;
+    let model = match experts {
+        None => single(&masked)?,
+        Some(experts) => Model::Cascade(cascade(masked, experts, &input.base, device)?),
+    };
+    let Some(of_mask) = embedded(&model, false)? else {
         return Ok(None);
     };
+    drop(model);
     let random = apply(&random_mask(mask, input.seed), input.base.clone())?;
-    let Some(of_random) = embedded(&random, true)? else {
+    let Some(of_random) = embedded(&single(&random)?, true)? else {
         return Ok(None);
     };
 
@@ -150,7 +174,7 @@ pub(super) fn judged(
     let health = health(&Embeddings::new(&of_base.plain, dim)?, &images.digests, &sets)?;
     let label_free = evaluate::label_free(&views(&of_base, dim)?, &views(&of_mask, dim)?, &settings)?;
     let mut too_few_of_a_class = None;
-    let mut compare = |split: Split, set: &Labelled, base: &[f32], other: &[f32]| {
+    let mut compare = |split: Split, set: &Labelled, base: &[f32], (other, width): (&[f32], usize)| {
         if set.labels.is_empty() {
             return Ok(None);
         }
@@ -164,7 +188,7 @@ pub(super) fn judged(
                 Split::Test => 0,
             },
         };
-        let (base, other) = (Embeddings::new(base, dim)?, Embeddings::new(other, dim)?);
+        let (base, other) = (Embeddings::new(base, dim)?, Embeddings::new(other, width)?);
         match evaluate::labelled(&base, &other, &set.labels, &asked, &settings) {
             Ok(figures) => Ok(Some(figures)),
             Err(error @ (EvaluateError::OneClass | EvaluateError::TooFew { .. })) => {
@@ -183,11 +207,11 @@ pub(super) fn judged(
         Split::Validation,
         &validation,
         &of_base.validation,
-        &of_mask.validation,
+        (&of_mask.validation, of_mask.width),
     )?;
-    let of_test = compare(Split::Test, &test, &of_base.test, &of_mask.test)?;
+    let of_test = compare(Split::Test, &test, &of_base.test, (&of_mask.test, of_mask.width))?;
     let random_mask = match of_test {
-        Some(_) => compare(Split::Test, &test, &of_base.test, &of_random.test)?,
+        Some(_) => compare(Split::Test, &test, &of_base.test, (&of_random.test, dim))?,
         None => None,
     };
     Ok(Some(Judged {
@@ -199,6 +223,31 @@ pub(super) fn judged(
         label_free,
         health,
     }))
+}
+
+/// The networks of the cascade whose dispatcher has the weights `masked`, as a device runs them.
+fn cascade(
+    masked: Weights,
+    trained: &TrainedExperts,
+    base: &Weights,
+    device: tch::Device,
+) -> Result<Cascade, AttemptError> {
+    let experts = trained
+        .experts
+        .iter()
+        .map(|expert| apply(&expert.mask, base.clone()));
+    let networks: Vec<Weights> = [Ok(masked)]
+        .into_iter()
+        .chain(experts)
+        .collect::<Result<_, _>>()?;
+    let (router, joint) = (&trained.router, &trained.joint);
+    Ok(Cascade::new(
+        &networks,
+        router,
+        joint,
+        Inference::Conditional,
+        device,
+    )?)
 }
 
 /// Two views of the same images in one model's space.
@@ -259,16 +308,16 @@ struct Reporter<'a> {
 }
 
 impl Reporter<'_> {
-    /// Embeds pictures batch by batch; none if ordered to stop.
+    /// Embeds pictures, each as its `tiles` tiles, batch by batch; none if ordered to stop.
     fn embed(
         &mut self,
-        embedder: &Embedder,
-        pictures: &[RgbImage],
-        preprocessing: &Preprocessing,
+        shown: &[RgbImage],
+        tiles: usize,
+        embed: impl Fn(&[RgbImage]) -> Result<Vec<f32>, TrainError>,
     ) -> Result<Option<Vec<f32>>, TrainError> {
         let mut embeddings = Vec::new();
-        for batch in pictures.chunks(Embedder::BATCH) {
-            embeddings.extend(embedder.embed_pictures(batch, preprocessing)?);
+        for batch in shown.chunks(batch(tiles) * tiles) {
+            embeddings.extend(embed(batch)?);
             self.done += batch.len();
             let order = self.events.progress(Progress {
                 phase: Phase::Judge,

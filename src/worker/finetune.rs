@@ -2,7 +2,7 @@
 
 use super::attempt::{AttemptError, AttemptEvents, AttemptInput, decoded, trained};
 use crate::base::Weights;
-use crate::train::{Outcome, Tuned};
+use crate::train::{Keep, Outcome, Tuned};
 
 /// A fine-tuning that ended.
 pub(super) struct FineTuned {
@@ -21,7 +21,11 @@ pub(super) fn finetune(
     let Some(images) = decoded(input, events) else {
         return Ok(None);
     };
-    let outcome = trained::<Tuned>(input, &images, device, events)?;
+    let keep = Keep {
+        every: input.checkpoint_every,
+        last: false,
+    };
+    let outcome = trained::<Tuned>(input, &images, device, &input.resume, keep, events)?;
     let images = images.digests.len();
     Ok((!outcome.stopped).then_some(FineTuned { images, outcome }))
 }

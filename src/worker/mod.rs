@@ -3,7 +3,7 @@
 //! Part of that executable, not of the library: see `src/bin/katagami-worker.rs`.
 //!
 //! - [`attempt`]: pictures in, a judged mask out. Knows no server and no files' names;
-//! - [`pictures`], [`evidence`], [`control`]: its parts;
+//! - [`pictures`], [`experts`], [`evidence`], [`control`]: its parts;
 //! - [`finetune`](mod@finetune): the same training of the weights themselves, to compare;
 //!   [`trace`](mod@trace): its numbers, for another implementation to follow;
 //! - [`commands`]: `embed`, `train`, `judge` and `devices`, for people;
@@ -15,6 +15,7 @@ mod commands;
 mod control;
 mod error;
 mod evidence;
+mod experts;
 mod failure;
 pub mod fetch;
 mod finetune;

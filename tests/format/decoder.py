@@ -187,16 +187,24 @@ class Base:
 
 
 def frame(data):
-    """Version, header, bits and statistics of a file that is whole."""
+    """Version, header, bits, statistics and, in version 3, experts of a file that is whole."""
     magic = b"\x89KGM\r\n\x1a\n"
     must(data[:8] == magic[:len(data)], "not_an_artefact")
     must(len(data) >= 22, "artefact_truncated")
-    version, header, bits, statistics = struct.unpack_from("<HIII", data, 8)
-    must(version in (1, 2), "artefact_version")
-    end = 22 + header + bits + statistics
+    (version,) = struct.unpack_from("<H", data, 8)
+    must(version in (1, 2, 3), "artefact_version")
+    count = 4 if version == 3 else 3
+    at = 10 + 4 * count
+    must(len(data) >= at, "artefact_truncated")
+    lengths = struct.unpack_from(f"<{count}I", data, 10)
+    end = at + sum(lengths)
     must(len(data) >= end + 32, "artefact_truncated")
     must(data[end:] == sha256(data[:end]))
-    return version, data[22:22 + header], data[22 + header:22 + header + bits], data[22 + header + bits:end]
+    parts = []
+    for length in lengths:
+        parts.append(data[at:at + length])
+        at += length
+    return version, *parts, *[None] * (4 - count)
 
 
 def varint(data, at, most):
@@ -533,6 +541,93 @@ def statistics_of_version_1(data, moved, tensors):
     return result
 
 
+# --- Experts ----------------------------------------------------------------------------------------------------------
+
+
+def embedding_length(tensors):
+    """As long as the last tensor."""
+    return math.prod(tensors[-1][1])
+
+
+class Section:
+    """Router, coded masks and joint embedding of a cascade."""
+
+    def __init__(self, data, length):
+        self.data, self.at, self.length = data, 0, length
+        components, count = self.take(2)
+        (width,) = struct.unpack("<H", self.take(2))
+        must(1 <= components <= 64 and 2 <= count <= 32 and 1 <= width <= length)
+        self.projection = self.rows(components)
+        self.groups = [self.group(components) for _ in range(count)]
+        self.experts = [self.expert() for _ in range(count)]
+        self.joint = [self.rows(width) for _ in range(count + 1)]
+        must(self.at == len(data))
+
+    def take(self, length):
+        must(length <= len(self.data) - self.at)
+        self.at += length
+        return self.data[self.at - length:self.at]
+
+    def floats(self, count):
+        numbers = struct.unpack(f"<{count}f", self.take(4 * count))
+        must(all(math.isfinite(number) for number in numbers))
+        return numbers
+
+    def rows(self, count):
+        return [(*self.floats(2), struct.unpack(f"<{self.length}b", self.take(self.length))) for _ in range(count)]
+
+    def group(self, components):
+        (weight,), mean = self.floats(1), self.floats(components)
+        factor = [self.floats(row + 1) for row in range(components)]
+        must(weight > 0 and all(row[-1] > 0 for row in factor))
+        return weight, mean, factor
+
+    def expert(self):
+        weights = self.take(32)
+        bits, statistics = struct.unpack("<II", self.take(8))
+        return weights, self.take(bits), self.take(statistics)
+
+    def expert_of(self, embedding):
+        norm = math.sqrt(added(value * value for value in embedding))
+        unit = [value * (1 / norm if norm > 0 else 0.0) for value in embedding]
+        point = projected(self.projection, unit)
+        scores = []
+        for weight, mean, factor in self.groups:
+            apart = [p - m for p, m in zip(point, mean)]
+            score = math.log(weight)
+            for row in factor:
+                along = added(a * x for a, x in zip(row, apart))
+                score += math.log(row[-1]) - 0.5 * along * along
+            scores.append(score)
+        return scores.index(max(scores)) + 1
+
+    def joint_of(self, ran):
+        joint = [0.0] * len(self.joint[0])
+        for network, embedding in ran:
+            joint = [sum_ + value for sum_, value in zip(joint, projected(self.joint[network], embedding))]
+        return struct.pack(f"<{len(joint)}f", *joint).hex()
+
+
+def added(values):
+    """One after the other; Python's own sum compensates for rounding."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total
+
+
+def projected(rows, embedding):
+    return [scale * added(w * v for w, v in zip(weights, embedding)) - offset for scale, offset, weights in rows]
+
+
+PROBES = 8
+
+
+def probe(number, length):
+    """An embedding to ask routers about."""
+    return [((at * 7919 + number * 104729) % 1009 - 504) / 512 for at in range(length)]
+
+
 # --- Everything ------------------------------------------------------------------------------------------------------
 
 
@@ -558,9 +653,11 @@ def packed(dropped):
 
 def decode(data, base, parent=None, prior=None):
     """Header, dropped weights by tensor, statistics by tensor. `parent` is a file's bytes, `prior` is as read."""
-    version, header, bits, statistics = frame(data)
+    version, header, bits, statistics, section = frame(data)
     header = read_header(header)
     tensors = ARCHITECTURES[header["architecture"]]
+    if section is not None:
+        header["experts"] = Section(section, embedding_length(tensors))
     if version == 1:
         sizes = [math.prod(tensors[index][1]) for index in header["masked"]]
         content = unzstd(bits, sum((size + 7) // 8 for size in sizes))
@@ -580,42 +677,69 @@ def decode(data, base, parent=None, prior=None):
     if header["prior"]:
         must(prior is not None and prior[0] == header["prior"], "prior_missing")
         leanings = prior[1]
+    return header, *coded(bits, statistics, header, base, strata, leanings, bool(header["parent"]))
+
+
+def coded(bits, statistics, header, base, strata, leanings, with_parent):
+    """Dropped weights and statistics, by tensor, of one coded mask."""
+    tensors = ARCHITECTURES[header["architecture"]]
     planes = []
     for index in header["masked"]:
         name, shape = tensors[index]
-        must(not header["parent"] or index in strata)
+        must(not with_parent or index in strata)
         rows, columns = matrix(shape)
         sizes = sizes_of_channels(tensors, index, base)
         planes.append(model.Plane(base.patterns(name), rows, columns, strata.get(index), leanings.get(index), sizes))
     try:
-        flipped = bits_of_version_2(bits, planes, bool(header["parent"]))
+        flipped = bits_of_version_2(bits, planes, with_parent)
         dropped = [dropped_by(own, plane.parent) for own, plane in zip(flipped, planes)]
         must(not any(all(own) for own in dropped), "nothing_kept")
         moved = statistics_of_version_2(statistics, header["moved"], tensors, base)
     except model.Damaged:
         raise Refused(CORRUPT) from None
-    return header, dict(zip(header["masked"], dropped)), moved
+    return dict(zip(header["masked"], dropped)), moved
 
 
-def told(data, base, parent, prior):
-    """What is printed of an artefact."""
-    header, dropped, moved = decode(data, base, parent, prior)
-    tensors = ARCHITECTURES[header["architecture"]]
+def weights_digest(dropped, moved, tensors, base):
     whole = hashlib.sha256()
     for index, (name, _) in enumerate(tensors):
         if index in dropped:
             whole.update(masked(base.floats(name), dropped[index]))
         else:
             whole.update(moved.get(index, base.raw(name)))
-    must(whole.digest() == header["weights"], "wrong_weights")
+    return whole.digest()
+
+
+def contents(dropped, moved, tensors, digest):
     return {
         "tensors": [
             {"index": i, "name": tensors[i][0], "dropped": sum(bits), "bits": sha256(packed(bits)).hex()}
             for i, bits in dropped.items()
         ],
         "norms": [{"index": i, "name": tensors[i][0], "values": sha256(raw).hex()} for i, raw in moved.items()],
-        "weights": whole.hexdigest(),
+        "weights": digest.hex(),
     }
+
+
+def told(data, base, parent, prior):
+    """What is printed of an artefact."""
+    header, dropped, moved = decode(data, base, parent, prior)
+    tensors = ARCHITECTURES[header["architecture"]]
+    digest = weights_digest(dropped, moved, tensors, base)
+    must(digest == header["weights"], "wrong_weights")
+    answer = contents(dropped, moved, tensors, digest)
+    section = header.get("experts")
+    if section is not None:
+        answer["experts"] = []
+        for promised, bits, statistics in section.experts:
+            of_expert = coded(bits, statistics, header, base, dropped, {}, True)
+            digest = weights_digest(*of_expert, tensors, base)
+            must(digest == promised, "wrong_weights")
+            answer["experts"].append(contents(*of_expert, tensors, digest))
+        answer["routes"] = [section.expert_of(probe(number, section.length)) for number in range(PROBES)]
+        networks = range(len(section.experts) + 1)
+        answer["joint"] = section.joint_of([(network, probe(network, section.length)) for network in networks])
+    return answer
 
 
 def main():

@@ -85,6 +85,17 @@ pub fn generated_base(seed: usize) -> Weights {
     }
 }
 
+/// A base without the biases that an untrained network's embeddings are all but made of: it tells pictures apart.
+#[cfg(feature = "worker")]
+pub fn telling(mut base: Weights) -> Weights {
+    for (spec, values) in base.architecture.tensors.iter().zip(&mut base.values) {
+        if matches!(spec.role, Role::NormBias | Role::NormMean) {
+            values.fill(0.0);
+        }
+    }
+    base
+}
+
 /// Imports `weights` into `folder/bases`, for input of `size` pixels (`None`: the
 /// architecture's), as if `katagami base import` had.
 pub fn imported(weights: &Weights, folder: &Path, size: Option<u32>) {

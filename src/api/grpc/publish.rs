@@ -11,7 +11,8 @@ use crate::catalog::{CatalogError, Tx, blobs};
 use crate::domain::report::{Report, ReportError};
 use crate::domain::{AttemptId, Digest, ErrorKind, Problem};
 use crate::killpoint;
-use crate::mask::{Artefact, Limits, MaskError, apply_artefact, decode};
+use crate::mask::cascade::Experts;
+use crate::mask::{Artefact, Limits, MaskError, decode};
 use crate::wire::grpc::v1::PublishReply;
 use crate::wire::v1::jobs::Outcome;
 
@@ -193,11 +194,11 @@ async fn checked(
     Ok(yields.map(|()| Some(mask)))
 }
 
-/// Whether the artefact over the base's file yields the weights that its
-/// header promises: devices would refuse another, and everybody would wonder why.
+/// Whether the artefact over the base's file yields the weights that it
+/// promises, of experts, too: devices would refuse others, and everybody would wonder why.
 fn yields_its_weights(base: &[u8], artefact: &Artefact) -> Result<Result<(), WrongResult>, ApiError> {
-    let masked = apply_artefact(artefact, bases::weights(base, artefact.architecture)?);
-    Ok(masked.map(drop).map_err(WrongResult::Artefact))
+    let checked = artefact.check_networks(&bases::weights(base, artefact.architecture)?);
+    Ok(checked.map_err(WrongResult::Artefact))
 }
 
 /// What the catalog keeps of a mask.
@@ -314,5 +315,12 @@ fn compared(
         "number of fallen weights",
         fallen.to_string(),
         told.to_string(),
+    )?;
+    let experts = artefact.experts.as_ref().map_or(0, Experts::count);
+    same(
+        "report",
+        "number of experts",
+        experts.to_string(),
+        report.training.experts.len().to_string(),
     )
 }

@@ -69,6 +69,9 @@ enum ArtefactCommand {
         onnx: Option<PathBuf>,
         #[command(flatten)]
         needs: Needs,
+        /// The expert of a cascade to lay over the base, from 1; default: the dispatcher
+        #[arg(long, value_name = "N", conflicts_with_all = ["parent", "prior"], value_parser = clap::value_parser!(u8).range(1..))]
+        expert: Option<u8>,
         /// Where the masked weights go (names, order and other tensors as in the base or its export)
         #[arg(long)]
         out: PathBuf,
@@ -161,9 +164,19 @@ pub fn run(args: ArtefactArgs) -> Result<(), ArtefactCommandError> {
                 printer::line("whole; give --base to check the weights that it yields");
                 return Ok(());
             };
-            needs.masked(&file, &artefact, base_of(&artefact, &base)?)?;
+            let base = base_of(&artefact, &base)?;
+            let yields = match &artefact.experts {
+                None => {
+                    needs.masked(&file, &artefact, base)?;
+                    String::new()
+                }
+                Some(experts) => {
+                    artefact.check_networks(&base).map_err(of(&file))?;
+                    format!(", and those of its {} experts", experts.count())
+                }
+            };
             printer::line(&format!(
-                "whole, and yields the weights {} on this base",
+                "whole, and yields the weights {} on this base{yields}",
                 artefact.header.weights
             ));
         }
@@ -173,6 +186,7 @@ pub fn run(args: ArtefactArgs) -> Result<(), ArtefactCommandError> {
             view,
             onnx,
             needs,
+            expert,
             out,
         } => {
             let artefact = read(&file)?;
@@ -180,21 +194,21 @@ pub fn run(args: ArtefactArgs) -> Result<(), ArtefactCommandError> {
                 artefact.header.check_view(&view).map_err(of(&file))?;
             }
             let weights = base_of(&artefact, &base)?;
-            match onnx {
-                None => {
-                    let masked = needs.masked(&file, &artefact, weights)?;
-                    overlay_safetensors(&base, &masked, &out).map_err(to(&out))?;
+            // What an export holds is found by the base's weights.
+            let unmasked = onnx.as_ref().map(|_| weights.clone());
+            let (masked, digest) = match expert.map(usize::from) {
+                None => (needs.masked(&file, &artefact, weights)?, artefact.header.weights),
+                Some(number) => {
+                    let masked = artefact.expert_weights(number, &weights).map_err(of(&file))?;
+                    let digest = masked.digest();
+                    (masked, digest)
                 }
-                Some(export) => {
-                    let masked = needs.masked(&file, &artefact, weights.clone())?;
-                    apply_to_onnx(&weights, &masked, &export, &out)?;
-                }
+            };
+            match onnx.zip(unmasked) {
+                None => overlay_safetensors(&base, &masked, &out).map_err(to(&out))?,
+                Some((export, unmasked)) => apply_to_onnx(&unmasked, &masked, &export, &out)?,
             }
-            printer::line(&format!(
-                "{} has the weights {}",
-                out.display(),
-                artefact.header.weights
-            ));
+            printer::line(&format!("{} has the weights {digest}", out.display()));
         }
     }
     Ok(())

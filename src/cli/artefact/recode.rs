@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::{ArtefactCommandError, LONGEST, at, of, opened, printer, read_at_most, write};
 use crate::base::Weights;
 use crate::domain::Digest;
-use crate::mask::{Coding, Header, Level, Limits, Mask, Prior, decode, encode_with};
+use crate::mask::{Coding, Header, Level, Limits, Mask, MaskError, Prior, decode, encode_with};
 
 /// How much work goes into small size.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -60,6 +60,9 @@ pub(super) struct PriorArgs {
 pub(super) fn recode(args: &RecodeArgs) -> Result<(), ArtefactCommandError> {
     let (base, read) = opened(std::slice::from_ref(&args.file), &args.base)?;
     let (artefact, mask) = &read[0];
+    if let Some(experts) = &artefact.experts {
+        return Err(of(&args.file)(MaskError::Cascade(experts.count())));
+    }
     let parent = match &args.parent {
         Some(path) => Some(parent(path, &base)?),
         None => None,

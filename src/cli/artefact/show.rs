@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::printer;
 use crate::mask::Artefact;
+use crate::mask::cascade::{ExpertSizes, Experts};
 
 /// Prints what `artefact` is bound to, what it drops and where its bytes go.
 pub(super) fn show(artefact: &Artefact, as_json: bool) {
@@ -31,6 +32,7 @@ fn described(artefact: &Artefact) -> serde_json::Value {
         "flipped_weights": artefact.flips(),
         "density": artefact.density(),
         "bytes": { "total": artefact.sizes.total(), "parts": artefact.sizes },
+        "experts": artefact.experts.as_ref().map(in_json),
     })
 }
 
@@ -154,6 +156,32 @@ fn content(artefact: &Artefact) {
         "coded",
         &format_args!("format {}, {}", artefact.version, artefact.coding()),
     );
+    if let (Some(experts), Some(sizes)) = (&artefact.experts, sizes.experts) {
+        of_experts(experts, &sizes);
+    }
+}
+
+/// The networks of a cascade beside its dispatcher, and their bytes.
+fn of_experts(experts: &Experts, sizes: &ExpertSizes) {
+    say(
+        "experts",
+        &format_args!(
+            "{} in {} bytes: router {}, masks as deltas {}, joint embedding of {} numbers {}",
+            experts.count(),
+            sizes.total(),
+            sizes.router,
+            sizes.masks,
+            experts.joint.width(),
+            sizes.joint
+        ),
+    );
+    for number in 1..=experts.count() {
+        let weights = experts.weights(number).map(|weights| weights.to_string());
+        say(
+            &format!("expert {number}"),
+            &format_args!("{} once applied", weights.unwrap_or_default()),
+        );
+    }
 }
 
 /// A line for each tensor in which anything is flipped.
@@ -183,4 +211,13 @@ fn tensors(artefact: &Artefact) {
     };
     printer::line("");
     printer::table(["TENSOR", "WEIGHTS", what, rest], &rows);
+}
+
+fn in_json(experts: &Experts) -> serde_json::Value {
+    json!({
+        "count": experts.count(),
+        "components": experts.router.projection.width(),
+        "width": experts.joint.width(),
+        "weights": (1..=experts.count()).map(|number| experts.weights(number)).collect::<Vec<_>>(),
+    })
 }

@@ -226,6 +226,7 @@ fn training(report: &Report) {
         flips_against_parent,
         moved_statistics,
         moments,
+        experts,
         seconds,
         images_per_second,
     } = &report.training;
@@ -264,6 +265,18 @@ fn training(report: &Report) {
                 &"the beginning: no later moment was better by images held out",
             ),
         }
+    }
+    for (at, expert) in experts.iter().enumerate() {
+        say(
+            &format!("expert {}", at + 1),
+            &format_args!(
+                "{} images ({:.0} %), {} weights dropped, {} bits against the dispatcher",
+                expert.images,
+                100.0 * expert.share,
+                expert.dropped,
+                expert.flips
+            ),
+        );
     }
     if let (Some(first), Some(last)) = (loss.first(), loss.last()) {
         say(

@@ -22,6 +22,11 @@ impl Recipe {
             ..
         } = self.augment;
         let shares = [brightness, contrast, saturation, hue, unjittered, grey, blur];
+        if let Some(flaw) =
+            (self.experts.as_ref()).and_then(|rule| rule.flaw(self.schedule.batch, self.selection.as_ref()))
+        {
+            return Err(TrainError::Recipe(flaw.to_owned()));
+        }
         for (right, wrong) in [
             (
                 self.finetune.is_some() == (self.mode == Mode::Finetune),
@@ -30,6 +35,10 @@ impl Recipe {
             (
                 self.mask.evidence.is_some() == (self.mask.rule == ScoreRule::Evidence),
                 "mask.rule = \"evidence\" and [mask.evidence] belong together",
+            ),
+            (
+                self.experts.is_none() || self.mode == Mode::Mask,
+                "[experts] are masks: they need mode = \"mask\"",
             ),
             (
                 (self.mask.evidence.as_ref()).is_none_or(|rule| {

@@ -12,6 +12,7 @@ pub use objective::{HeadRule, QueueRule, SwavRule};
 pub use schedule::{FinetuneRule, Mode, Precision, Schedule, SelectionRule};
 use serde::{Deserialize, Serialize};
 
+use super::experts::rule::ExpertsRule;
 use super::{TrainError, selection};
 use crate::base::Architecture;
 use crate::domain::Digest;
@@ -42,6 +43,9 @@ pub struct Recipe {
     /// Which moment of the training is kept. Default: the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<SelectionRule>,
+    /// Further masks, each for a group of images that are alike. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experts: Option<ExpertsRule>,
 }
 
 impl Recipe {
@@ -80,6 +84,9 @@ impl Recipe {
         };
         self.schedule.warm_up = cut(self.schedule.warm_up).min(steps - 1);
         self.schedule.prototypes_frozen = cut(self.schedule.prototypes_frozen);
+        if let Some(experts) = &mut self.experts {
+            experts.steps = cut(experts.steps).max(1);
+        }
         self.schedule.steps = steps;
         self
     }

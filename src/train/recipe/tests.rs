@@ -98,6 +98,7 @@ fn a_field_at_its_default_is_no_part_of_the_digest() {
         "hue",
         "flips",
         "selection",
+        "experts",
         "include",
         "exclude",
         "share",

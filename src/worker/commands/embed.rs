@@ -1,6 +1,5 @@
 //! `embed`: one line a picture, batch by batch.
 
-use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,14 +7,14 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use super::input::{InputFile, save};
-use super::{ModelArgs, tiles};
+use super::{ModelArgs, masked, tiles};
 use crate::base::Preprocessing;
 use crate::cli::printer;
 use crate::domain::View;
-use crate::mask::{Limits, apply_artefact, decode};
+use crate::mask::cascade::Inference;
 use crate::train::Embedder;
-use crate::train::embed::of_pictures;
-use crate::worker::error::{WorkerCommandError, at};
+use crate::train::experts::embed::{Model, batch};
+use crate::worker::error::WorkerCommandError;
 
 /// Arguments of `embed`.
 #[derive(Debug, Args)]
@@ -25,6 +24,10 @@ pub struct EmbedArgs {
     /// A mask to lay over the base first
     #[arg(long)]
     mask: Option<PathBuf>,
+    /// Which networks see a picture, where the mask is a cascade: conditional (the dispatcher and the
+    /// picture's own expert) or unconditional (all)
+    #[arg(long, value_name = "WHICH", default_value_t)]
+    inference: Inference,
     /// The pictures
     #[arg(required_unless_present = "input")]
     images: Vec<PathBuf>,
@@ -38,25 +41,24 @@ pub struct EmbedArgs {
 }
 
 /// One line a picture, as JSON: its path (its number, if it comes from `--input`) and its
-/// embedding, the mean of its tiles'.
+/// embedding, the mean of its tiles'; of a cascade, the joint embedding.
 pub fn embed(args: &EmbedArgs) -> Result<(), WorkerCommandError> {
-    let mut weights = args.model.weights()?;
-    let mut header = None;
-    if let Some(path) = &args.mask {
-        let artefact = decode(&fs::read(path).map_err(at(path))?, Limits::default())?;
-        weights = apply_artefact(&artefact, weights)?;
-        header = Some(artefact.header);
-    }
+    let weights = args.model.weights()?;
+    let device = args.model.open()?;
+    let (model, header) = match &args.mask {
+        None => (Model::Single(Embedder::new(&weights, device)?), None),
+        Some(path) => {
+            let (artefact, model) = masked(path, &weights, args.inference, device)?;
+            (model, Some(artefact.header))
+        }
+    };
     let sight = Sight {
         preprocessing: args.model.preprocessing(),
         view: args.model.view(header.as_ref())?,
     };
     let size = sight.seen().size;
     let tiles = sight.view.tiles.count();
-    // Whole pictures, and at least one.
-    let pictures = (Embedder::BATCH / tiles).max(1);
-    let embedder = Embedder::new(&weights, args.model.open()?)?;
-    let dim = weights.architecture.embedding_dim;
+    let (pictures, width) = (batch(tiles), model.width());
 
     if let Some(path) = &args.save_input {
         let batches = args.images.chunks(pictures);
@@ -72,8 +74,8 @@ pub fn embed(args: &EmbedArgs) -> Result<(), WorkerCommandError> {
         file.must_be_groups_of(tiles)?;
         let mut row = 0;
         while let Some(batch) = file.next(pictures * tiles)? {
-            let embeddings = of_pictures(embedder.embed(&batch, file.size())?, tiles, dim);
-            for embedding in embeddings.chunks(dim) {
+            let embeddings = model.embed(&batch, file.size(), tiles)?;
+            for embedding in embeddings.chunks(width) {
                 match args.images.get(row) {
                     Some(path) => print(&json!(path), embedding),
                     None => print(&json!(row), embedding),
@@ -85,8 +87,8 @@ pub fn embed(args: &EmbedArgs) -> Result<(), WorkerCommandError> {
     }
     for batch in args.images.chunks(pictures) {
         let input = sight.normalised(batch)?;
-        let embeddings = of_pictures(embedder.embed(&input, size)?, tiles, dim);
-        for (path, embedding) in batch.iter().zip(embeddings.chunks(dim)) {
+        let embeddings = model.embed(&input, size, tiles)?;
+        for (path, embedding) in batch.iter().zip(embeddings.chunks(width)) {
             print(&json!(path), embedding);
         }
     }

@@ -1,6 +1,5 @@
 //! `judge`: does a mask help? Base and mask on the same labelled pictures.
 
-use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,18 +7,19 @@ use image::RgbImage;
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::{ModelArgs, files, share, tiles};
+use super::{ModelArgs, files, masked, share, tiles};
 use crate::base::{Weights, import};
 use crate::cli::printer;
 use crate::domain::gate::GateSettings;
 use crate::domain::report::{Figure, ImageCounts, Kpi, Report, TrainingFigures};
 use crate::evaluate::knn::KnnSettings;
 use crate::evaluate::{self, Asked, Embeddings, Heard, Settings, confusion};
-use crate::mask::{Header, Limits, Mask, apply, apply_artefact, decode};
-use crate::train::embed::of_pictures;
+use crate::mask::cascade::Inference;
+use crate::mask::{Header, Mask, apply};
+use crate::train::experts::embed::Model;
 use crate::train::{Embedder, TrainError};
 use crate::worker::control::random_mask;
-use crate::worker::error::{WorkerCommandError, at};
+use crate::worker::error::WorkerCommandError;
 
 /// Arguments of `judge`.
 #[derive(Debug, Args)]
@@ -32,6 +32,10 @@ pub struct JudgeArgs {
     /// Judge these weights (safetensors) in place of a mask, such as fine-tuned ones
     #[arg(long, value_name = "FILE", conflicts_with = "mask")]
     weights: Option<PathBuf>,
+    /// Which networks see a picture, where the mask is a cascade: conditional (the dispatcher and the
+    /// picture's own expert) or unconditional (all)
+    #[arg(long, value_name = "WHICH", default_value_t)]
+    inference: Inference,
     /// A folder with one folder of pictures for each class; best of pictures that training never saw
     #[arg(long)]
     labelled: PathBuf,
@@ -55,11 +59,8 @@ pub struct JudgeArgs {
 /// Judges a mask and prints the verdict with its evidence, beside a random mask of the same density.
 pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
     let base = args.model.weights()?;
-    let Rival {
-        weights,
-        mask,
-        header,
-    } = rival(args, &base)?;
+    let device = args.model.open()?;
+    let Rival { model, mask, header } = rival(args, &base, device)?;
     let view = args.model.view(header.as_ref())?;
     let control = match &mask {
         Some(mask) => Some(apply(&random_mask(mask, 0), base.clone())?),
@@ -89,13 +90,9 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
         metadata: &metadata,
         judged_before: args.judged_before,
     };
-    let device = args.model.open()?;
-    let dim = base.architecture.embedding_dim;
     let seen = preprocessing.seen(&view);
-    let embedded = |weights: &Weights| -> Result<_, TrainError> {
-        let of_tiles = Embedder::new(weights, device)?.embed_pictures(&shown, &seen)?;
-        Ok(of_pictures(of_tiles, view.tiles.count(), dim))
-    };
+    let single =
+        |weights: &Weights| -> Result<_, TrainError> { Ok(Model::Single(Embedder::new(weights, device)?)) };
     let settings = Settings {
         knn: KnnSettings {
             neighbours: usize::from(args.neighbours),
@@ -103,17 +100,17 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
         },
         ..Settings::default()
     };
-    let heard = |weights: &Weights| -> Result<_, WorkerCommandError> {
-        let embeddings = embedded(weights)?;
+    let heard = |model: &Model| -> Result<_, WorkerCommandError> {
+        let embeddings = model.embed_pictures(&shown, view.tiles.count(), &seen)?;
         Ok(Heard::of(
-            &Embeddings::new(&embeddings, dim)?,
+            &Embeddings::new(&embeddings, model.width())?,
             &labels,
             &settings,
         )?)
     };
-    let of_base = heard(&base)?;
-    let against_base = |weights: &Weights| -> Result<_, WorkerCommandError> {
-        let other = heard(weights)?;
+    let of_base = heard(&single(&base)?)?;
+    let against_base = |model: &Model| -> Result<_, WorkerCommandError> {
+        let other = heard(model)?;
         Ok(evaluate::compared(&of_base, &other, &labels, &asked, &settings)?)
     };
     let training = TrainingFigures {
@@ -124,7 +121,7 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
         margin: args.margin,
         ..GateSettings::default()
     };
-    let figures = against_base(&weights)?;
+    let figures = against_base(&model)?;
     let mut report = Report::judged(
         args.kpi.clone(),
         Some(figures),
@@ -133,7 +130,9 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
         ImageCounts::default(),
         gate,
     );
-    report.random_mask = control.as_ref().map(against_base).transpose()?;
+    if let Some(control) = &control {
+        report.random_mask = Some(against_base(&single(control)?)?);
+    }
     if args.json {
         printer::json(&json!({
             "images": labels.len(), "classes": classes, "neighbours": args.neighbours, "kpi": report.kpi,
@@ -147,14 +146,14 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
 
 /// What is compared with the base.
 struct Rival {
-    weights: Weights,
-    /// The mask that makes them of the base, unless they are weights of their own.
+    model: Model,
+    /// The mask that makes it of the base (a cascade's dispatcher), unless it has weights of its own.
     mask: Option<Mask>,
     /// What is written of that mask.
     header: Option<Header>,
 }
 
-fn rival(args: &JudgeArgs, base: &Weights) -> Result<Rival, WorkerCommandError> {
+fn rival(args: &JudgeArgs, base: &Weights, device: tch::Device) -> Result<Rival, WorkerCommandError> {
     let Some(path) = &args.mask else {
         let path = args
             .weights
@@ -162,17 +161,15 @@ fn rival(args: &JudgeArgs, base: &Weights) -> Result<Rival, WorkerCommandError> 
             .expect("the arguments ask for a mask or for weights");
         let weights = import(base.architecture, path)?;
         return Ok(Rival {
-            weights,
+            model: Model::Single(Embedder::new(&weights, device)?),
             mask: None,
             header: None,
         });
     };
-    let artefact = decode(&fs::read(path).map_err(at(path))?, Limits::default())?;
-    let mask = artefact.mask(base)?;
-    let weights = apply_artefact(&artefact, base.clone())?;
+    let (artefact, model) = masked(path, base, args.inference, device)?;
     Ok(Rival {
-        weights,
-        mask: Some(mask),
+        model,
+        mask: Some(artefact.mask(base)?),
         header: Some(artefact.header),
     })
 }

@@ -18,9 +18,11 @@ use super::error::{WorkerCommandError, at};
 use crate::base::preprocessing::DecodeLimits;
 use crate::base::{Architecture, Preprocessing, Weights, architecture, import};
 use crate::domain::View;
-use crate::mask::Header;
-use crate::train::TrainError;
+use crate::mask::cascade::Inference;
+use crate::mask::{Artefact, Header, Limits, decode};
 use crate::train::device::DeviceChoice;
+use crate::train::experts::embed::{Cascade, Model};
+use crate::train::{Embedder, TrainError};
 
 pub(super) use devices::{DevicesArgs, devices};
 pub(super) use embed::{EmbedArgs, embed};
@@ -87,6 +89,28 @@ impl ModelArgs {
     fn open(&self) -> Result<tch::Device, WorkerCommandError> {
         Ok(self.device.open(self.threads)?)
     }
+}
+
+/// The artefact in a file, and what it makes of `base`: one network, or those of a cascade.
+fn masked(
+    path: &Path,
+    base: &Weights,
+    inference: Inference,
+    device: tch::Device,
+) -> Result<(Artefact, Model), WorkerCommandError> {
+    let artefact = decode(&fs::read(path).map_err(at(path))?, Limits::default())?;
+    let networks = artefact.networks(base)?;
+    let model = match &artefact.experts {
+        None => Model::Single(Embedder::new(&networks[0], device)?),
+        Some(own) => Model::Cascade(Cascade::new(
+            &networks,
+            &own.router,
+            &own.joint,
+            inference,
+            device,
+        )?),
+    };
+    Ok((artefact, model))
 }
 
 /// What a network sees of the picture in a file: the tiles of `view`.

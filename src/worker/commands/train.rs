@@ -316,6 +316,7 @@ fn print(
             "training_seconds": took.training.as_secs_f64(),
             "loss_first": training.loss.first().map(|point| point.loss),
             "loss_last": training.loss.last().map(|point| point.loss),
+            "experts": training.experts,
             "gate": report.gate.verdict,
             "mask": artefact.map(|_| &args.out),
             "mask_bytes": artefact.map(|(bytes, _)| *bytes),
@@ -338,6 +339,16 @@ fn print(
         artefact.weights(),
         report.images.used,
     ));
+    for (at, expert) in training.experts.iter().enumerate() {
+        printer::line(&format!(
+            "expert {}: {} pictures ({:.0} %), drops {} weights, {} bits differ from the dispatcher's",
+            at + 1,
+            expert.images,
+            100.0 * expert.share,
+            expert.dropped,
+            expert.flips,
+        ));
+    }
     printer::line(&verdict(report));
     Ok(())
 }

@@ -2,6 +2,8 @@
 //! its endpoints and can be told to misbehave, which a real one cannot.
 
 mod agent;
+#[cfg(feature = "worker")]
+mod cascade;
 mod cuts;
 mod deltas;
 mod factory;

@@ -57,6 +57,9 @@ fn first(bytes: &[u8], base: &Weights, coding: &Coding) -> Value {
     let read = || -> Result<Value, MaskError> {
         let artefact = decode(bytes, Limits::default())?;
         apply_artefact_with(&artefact, base.clone(), coding)?;
+        if artefact.experts.is_some() {
+            artefact.check_networks(base)?;
+        }
         Ok(serde_json::to_value(contents(&artefact, base, coding)).unwrap())
     };
     read().unwrap_or_else(|error| serde_json::json!({ "error": error.code() }))
@@ -114,6 +117,14 @@ fn it_knows_the_same_architectures() {
             .map(|spec| serde_json::json!([spec.name, spec.shape]))
             .collect()
     };
+    for name in katagami::base::architecture::names() {
+        let architecture = architecture(name).unwrap();
+        let last = architecture.tensors.last().unwrap().len();
+        assert_eq!(
+            architecture.embedding_dim, last,
+            "the length of an embedding of {name}"
+        );
+    }
     let ours: serde_json::Map<String, Value> = katagami::base::architecture::names()
         .map(|name| (name.to_owned(), tensors(name).into()))
         .collect();
@@ -218,6 +229,7 @@ fn both_say_the_same_of_flips_behind_a_right_checksum() {
         ("one.kgm", 11),
         ("statistics.kgm", 23),
         ("stored.kgm", 67),
+        ("cascade.kgm", 2503),
     ]
     .into_iter()
     .flat_map(|(name, step)| {

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use katagami::base::Weights;
 use katagami::domain::{Digest, View};
+use katagami::mask::cascade::{Experts, Group, Joint, NewExpert, Projection, Router, encode_cascade};
 use katagami::mask::{
-    Artefact, Bits, Coding, Level, Limits, Mask, Prior, apply_artefact_with, decode, encode_with,
+    Artefact, Bits, Coding, Level, Limits, Mask, Prior, apply, apply_artefact_with, decode, encode_with,
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,21 @@ pub struct Contents {
     pub norms: Vec<Norm>,
     /// The digest of the masked weights.
     pub weights: String,
+    /// Of a cascade: what each expert holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experts: Option<Vec<Contents>>,
+    /// Of a cascade: the expert for each probe ([`probe`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Vec<usize>>,
+    /// Of a cascade: the joint embedding of one probe for each network, as float32 in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joint: Option<String>,
+}
+
+/// An embedding to ask routers about.
+fn probe(number: usize, length: usize) -> Vec<f32> {
+    let value = |at: usize| ((at * 7_919 + number * 104_729) % 1_009) as f32 - 504.0;
+    (0..length).map(|at| value(at) / 512.0).collect()
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,6 +116,7 @@ impl Vector {
         match self.level.as_str() {
             "fast" => Level::Fast,
             "best" => Level::Best,
+            "auto" => Level::Auto,
             other => panic!("{other} is no level"),
         }
     }
@@ -124,8 +141,35 @@ impl Needs {
 
 /// What `artefact` holds, in the words of the index.
 pub fn contents(artefact: &Artefact, base: &Weights, coding: &Coding) -> Contents {
-    let name = |index: usize| artefact.architecture.tensors[index].name.clone();
     let mask = artefact.mask_with(base, coding).unwrap();
+    let weights = apply_artefact_with(artefact, base.clone(), coding).unwrap();
+    let own = of_mask(&mask, base, &weights);
+    let Some(experts) = &artefact.experts else {
+        return own;
+    };
+    let length = base.architecture.embedding_dim;
+    let of_expert = |number: usize| {
+        let expert = artefact.expert_mask(number, &mask, base).unwrap();
+        of_mask(&expert, base, &artefact.expert_weights(number, base).unwrap())
+    };
+    let probes: Vec<_> = (0..8).map(|number| probe(number, length)).collect();
+    let networks = (0..=experts.count()).map(|network| (network, probes[network].as_slice()));
+    let joint = experts.joint.of(networks).into_iter().flat_map(f32::to_le_bytes);
+    Contents {
+        experts: Some((1..=experts.count()).map(of_expert).collect()),
+        routes: Some(
+            probes
+                .iter()
+                .map(|probe| experts.router.expert_of(probe) + 1)
+                .collect(),
+        ),
+        joint: Some(hex::encode(joint.collect::<Vec<u8>>())),
+        ..own
+    }
+}
+
+fn of_mask(mask: &Mask, base: &Weights, weights: &Weights) -> Contents {
+    let name = |index: usize| base.architecture.tensors[index].name.clone();
     let values = |values: &Vec<f32>| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
     let tensors = mask.tensors.iter().map(|(&index, bits)| Tensor {
         index,
@@ -138,12 +182,33 @@ pub fn contents(artefact: &Artefact, base: &Weights, coding: &Coding) -> Content
         name: name(index),
         values: Digest::of(&values(moved)).to_string(),
     });
-    let weights = apply_artefact_with(artefact, base.clone(), coding).unwrap();
     Contents {
         tensors: tensors.collect(),
         norms: norms.collect(),
         weights: weights.digest().to_string(),
+        experts: None,
+        routes: None,
+        joint: None,
     }
+}
+
+/// Writes the cascade `artefact` again.
+fn again(artefact: &Artefact, experts: &Experts, base: &Weights) -> Vec<u8> {
+    let mask = artefact.mask(base).unwrap();
+    let expert = |number: usize| NewExpert {
+        mask: artefact.expert_mask(number, &mask, base).unwrap(),
+        weights: experts.weights(number).unwrap(),
+    };
+    let all: Vec<_> = (1..=experts.count()).map(expert).collect();
+    encode_cascade(
+        &artefact.header,
+        &mask,
+        base,
+        &experts.router,
+        &experts.joint,
+        &all,
+    )
+    .unwrap()
 }
 
 #[test]
@@ -166,7 +231,10 @@ fn vectors_hold_what_their_list_says_and_are_written_the_same_again() {
             vector.file
         );
         let mask = artefact.mask_with(&base, &coding).unwrap();
-        let again = encode_with(&artefact.header, &mask, &base, &coding).unwrap();
+        let again = match &artefact.experts {
+            None => encode_with(&artefact.header, &mask, &base, &coding).unwrap(),
+            Some(experts) => again(&artefact, experts, &base),
+        };
         assert!(again == bytes, "{} is written otherwise today", vector.file);
     }
 }
@@ -394,10 +462,63 @@ fn write(base: &Weights) {
             holds: contents(&artefact, base, &coding),
         });
     }
+    let bytes = cascade(base);
+    fs::write(folder().join("cascade.kgm"), &bytes).unwrap();
+    let artefact = decode(&bytes, Limits::default()).unwrap();
+    vectors.push(Vector {
+        file: "cascade.kgm".to_owned(),
+        level: "auto".to_owned(),
+        parent: None,
+        prior: None,
+        holds: contents(&artefact, base, &Coding::default()),
+    });
     let index = Index {
         base: base.digest().to_string(),
         vectors,
     };
     let text = serde_json::to_string_pretty(&index).unwrap();
     fs::write(folder().join("index.json"), text + "\n").unwrap();
+}
+
+/// A cascade of two experts, whose statistics have moved, too.
+fn cascade(base: &Weights) -> Vec<u8> {
+    let dispatcher = moved(mask(base, FEW, 0.02, 20, Taste::Trained), base);
+    let expert = |seed: u64| {
+        let mask = moved(retrained(&dispatcher, seed), base);
+        let weights = apply(&mask, base.clone()).unwrap().digest();
+        NewExpert { mask, weights }
+    };
+    let length = base.architecture.embedding_dim;
+    let projection = |rows: u64, seed: u64| {
+        let row = |row: u64| {
+            let value = |at: usize| chance(seed * 100 + row, at as u64) - 0.5;
+            (0..length).map(value).collect()
+        };
+        let mut projection = Projection::rounded(&(0..rows).map(row).collect::<Vec<_>>());
+        let projected = [projection.of(&vec![0.25; length])];
+        projection.centred_on(&projected);
+        projection
+    };
+    let group = |mean: f32| Group {
+        weight: 0.5 + 0.25 * mean,
+        mean: vec![0.3 * mean, -0.3],
+        factor: vec![1.0, 0.25, 1.5],
+    };
+    let router = Router {
+        projection: projection(2, 1),
+        groups: vec![group(1.0), group(-1.0)],
+    };
+    let joint = Joint {
+        parts: (2..5).map(|network| projection(1, network)).collect(),
+    };
+    let experts = [expert(21), expert(22)];
+    encode_cascade(
+        &header_of(&dispatcher, base),
+        &dispatcher,
+        base,
+        &router,
+        &joint,
+        &experts,
+    )
+    .unwrap()
 }

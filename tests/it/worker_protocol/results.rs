@@ -1,12 +1,17 @@
 //! Results: what a worker brings is that of its job, or nothing is stored.
 
+use std::time::Duration;
+
+use katagami::domain::report::{ExpertFigures, Report};
 use katagami::domain::{Digest, JobId, MaskVersion, View};
-use katagami::mask::Header;
+use katagami::mask::cascade::{Group, Joint, NewExpert, Projection, Router, encode_cascade};
+use katagami::mask::{Header, Limits, apply, decode};
+use katagami::wire::grpc::v1 as proto;
 use rstest::rstest;
 use serde_json::json;
 use tonic::Code;
 
-use super::persona::{Worker, job, refused, report, report_seen, result, result_with};
+use super::persona::{JobResult, Worker, base, job, refused, report, report_seen, result, result_with};
 use crate::backend::Backend::{self, Postgres, Sqlite};
 use crate::server::Server;
 
@@ -173,5 +178,79 @@ async fn a_site_with_a_view_gets_no_mask_of_another(#[values(Sqlite, Postgres)] 
     assert_eq!(mask["view"], json!(view));
     let told = engineer.get("/v1/sites/osaka/masks/1/report").await.good().json();
     assert_eq!(told["view"], json!(view));
+    server.stop().await;
+}
+
+/// A report that tells of so many experts.
+fn report_with(experts: usize) -> Vec<u8> {
+    let mut read = Report::from_json(&String::from_utf8(report(10)).unwrap()).unwrap();
+    let expert = ExpertFigures {
+        images: 1,
+        share: 0.5,
+        dropped: 11,
+        flips: 1,
+    };
+    read.training.experts = vec![expert; experts];
+    read.to_json().unwrap().into_bytes()
+}
+
+/// A result whose mask has two experts, the second of which promises the weights `second`, or else its own.
+fn cascade(assignment: &proto::Assignment, report: Vec<u8>, second: Option<Digest>) -> JobResult {
+    let single = result_with(assignment, report, |_| {});
+    let base = base();
+    let artefact = decode(&single.artefact, Limits::default()).unwrap();
+    let dispatcher = artefact.mask(&base).unwrap();
+    let expert = |at: usize| {
+        let mut mask = dispatcher.clone();
+        mask.tensors.values_mut().for_each(|bits| bits.set(at, false));
+        NewExpert {
+            weights: apply(&mask, base.clone()).unwrap().digest(),
+            mask,
+        }
+    };
+    let mut experts = [expert(1), expert(2)];
+    experts[1].weights = second.unwrap_or(experts[1].weights);
+    let projection = Projection::rounded(&[vec![1.0; base.architecture.embedding_dim]]);
+    let group = Group {
+        weight: 0.5,
+        mean: vec![0.0],
+        factor: vec![1.0],
+    };
+    let router = Router {
+        projection: projection.clone(),
+        groups: vec![group; 2],
+    };
+    let joint = Joint {
+        parts: vec![projection; 3],
+    };
+    JobResult {
+        artefact: encode_cascade(&artefact.header, &dispatcher, &base, &router, &joint, &experts).unwrap(),
+        ..single
+    }
+}
+
+#[tokio::test]
+async fn a_cascade_is_published_once_each_expert_yields_its_weights_and_the_report_tells_of_all() {
+    let server = Server::with_base(Sqlite).await;
+    let worker = Worker::of(&server, "one").await;
+    let (engineer, _) = job(&server, "osaka").await;
+    let wrong: [(_, _, &str); 2] = [
+        (report_with(1), None, "number of experts"),
+        (report_with(2), Some(Digest::of(b"other")), "the artefact says"),
+    ];
+    for (report, second, why) in wrong {
+        let assignment = worker.leases().await;
+        let result = cascade(&assignment, report, second);
+        let refusal = worker.publishes(&assignment.attempt, &result).await;
+        let said = refused(refusal, Code::InvalidArgument, "result_wrong");
+        assert!(said.contains(why), "{said}");
+        server.running.app.catalog.advance(Duration::from_secs(700));
+    }
+    let assignment = worker.leases().await;
+    let whole = cascade(&assignment, report_with(2), None);
+    let reply = worker.publishes(&assignment.attempt, &whole).await.unwrap();
+    assert_eq!(reply.mask_version, 1);
+    let stored = engineer.get("/v1/sites/osaka/masks/1/bytes").await.good();
+    assert!(stored.body.as_ref() == whole.artefact);
     server.stop().await;
 }

@@ -81,13 +81,9 @@ impl Factory {
         })
     }
 
-    /// Trains a mask by a recipe, or the default one, and waits for it.
-    pub async fn train(&mut self, stage: &Stage, recipe: Option<&str>) -> Result<(), DemoError> {
-        let new = NewJob {
-            recipe: recipe.map(str::to_owned),
-            ..NewJob::default()
-        };
-        let job = stage.client.create_job(&self.site, &new).await?;
+    /// Trains a mask as ordered, and waits for it.
+    pub async fn train(&mut self, stage: &Stage, order: &NewJob) -> Result<(), DemoError> {
+        let job = stage.client.create_job(&self.site, order).await?;
         printer::note(&format!("site `{}`: training, job {}", self.site, job.id));
         let job = job::watch(&stage.client, job).await?;
         job::check(&job)?;

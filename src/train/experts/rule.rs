@@ -102,10 +102,10 @@ mod tests {
         let recipe = parsed(("", "")).unwrap();
         assert_ne!(recipe.digest(), Recipe::factory().digest());
         let of_expert = recipe.of_expert().unwrap();
-        assert_eq!((of_expert.schedule.steps, of_expert.schedule.warm_up), (60, 9));
+        assert_eq!((of_expert.schedule.steps, of_expert.schedule.warm_up), (60, 5));
         assert_eq!((of_expert.experts, Recipe::factory().of_expert()), (None, None));
         // A smaller budget is shared out in proportion.
-        assert_eq!(recipe.within(100).of_expert().unwrap().schedule.steps, 30);
+        assert_eq!(recipe.within(100).of_expert().unwrap().schedule.steps, 15);
     }
 
     #[test]

@@ -16,7 +16,7 @@ fn a_misspelt_field_and_a_senseless_number_are_refused() {
         .unwrap_err()
         .to_string();
     assert!(said.contains("temprature"), "{said}");
-    assert!(Recipe::parse(&good.replace("steps = 200", "steps = 30")).is_err());
+    assert!(Recipe::parse(&good.replace("steps = 400", "steps = 30")).is_err());
 }
 
 #[test]
@@ -44,12 +44,12 @@ fn a_budget_keeps_the_proportions_of_the_beginning() {
         } = Recipe::factory().within(steps).checked().unwrap().schedule;
         [steps, warm_up, prototypes_frozen]
     };
-    assert_eq!(schedule(0), [200, 30, 20]);
-    assert_eq!(schedule(12), [12, 2, 1]);
+    assert_eq!(schedule(0), [400, 30, 20]);
+    assert_eq!(schedule(24), [24, 2, 1]);
     assert_eq!(schedule(1), [1, 0, 0]);
     assert_eq!(
-        schedule(400),
-        [400, 30, 20],
+        schedule(800),
+        [800, 30, 20],
         "a longer training has no longer warm-up"
     );
     let paper = || Recipe::named("paper-resnet50").unwrap();
@@ -158,7 +158,7 @@ fn the_digests_of_the_named_recipes_are_those_of_before() {
     for (name, digest) in [
         (
             "factory",
-            "4545f089ce44ec47ffd5936d520a8b85338bae223079c79215b6801767675324",
+            "c91dfe698029d4318323c72818b6b0143c4abf51bb7698bc3425f2304edb8376",
         ),
         (
             "paper-resnet50",

@@ -10,15 +10,12 @@ use serde::{Deserialize, Serialize};
 pub struct WorkersConfig {
     /// How many. Default: one for each NVIDIA card of this host, or one where there is none;
     /// 0 = none: start `katagami worker run --server URL` elsewhere.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
     /// Where they find the server, such as `https://katagami.example`. Default: the
     /// address that it listens on, which needs a certificate of that name if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
     /// Certificates that they trust besides the system's (PEM). Default: the server's own, which
     /// is enough if it was signed by itself, or if its file ends with the authority's.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub ca: Option<PathBuf>,
     /// What they compute on: `auto`, `cpu` or `cuda:N`. Default `auto`: each on a card of its own, if there are any.

@@ -6,6 +6,8 @@
 # instead of training any, and needs nothing built.
 source "$(dirname "$0")/lib.sh"
 bin=${CARGO_TARGET_DIR:-$here/../target}/release
+# A folder of its own: with other features, cargo would put another `katagami` in the place of the one that was built.
+benches=${CARGO_TARGET_DIR:-$here/../target}/benches
 seed=${SEED:-1}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -20,13 +22,13 @@ codec() {
         "$here/codec-masks.sh" "$seed" >"$list"
     fi
     cd "$here/.."
-    cargo bench --locked --no-default-features --bench codec -- "$list" "$seed"
+    cargo bench --locked --target-dir "$benches" --no-default-features --bench codec -- "$list" "$seed"
 }
 
 # How many images a second are looked at, on two threads.
 health() {
     cd "$here/.."
-    cargo bench --locked --no-default-features --features server --bench health
+    cargo bench --locked --target-dir "$benches" --no-default-features --features server --bench health
 }
 
 # The default base, imported once: sets $base to its file.
@@ -79,7 +81,7 @@ gate() {
     imported_base
     # shellcheck disable=SC2086
     named_sets ${SETS-elpv-poly elpv-mono textures}
-    (cd "$here/.." && cargo bench --locked --no-default-features --bench gate -- \
+    (cd "$here/.." && cargo bench --locked --target-dir "$benches" --no-default-features --bench gate -- \
         --bin "$(realpath "$bin")" --base "$base" --cache "$cache/gate" "${sets[@]}")
 }
 
@@ -95,7 +97,7 @@ quality() {
     if [ -n "${DATA:-}" ]; then
         sets+=("$(basename "$DATA")=$(realpath "$DATA")")
     fi
-    (cd "$here/.." && cargo bench --locked --no-default-features --bench quality -- \
+    (cd "$here/.." && cargo bench --locked --target-dir "$benches" --no-default-features --bench quality -- \
         --bin "$(realpath "$bin")" --base "$base" --cache "$cache/quality" "${sets[@]}")
 }
 

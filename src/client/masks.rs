@@ -61,7 +61,12 @@ impl Client {
     ) -> Result<Option<Bytes>, ClientError> {
         let (version, parent) = (version.to_string(), parent.to_string());
         let path = ["sites", site.as_str(), "masks", &version, "deltas", &parent];
-        let call = self.call(Method::GET, &path);
+        self.short_form(&path, limit).await
+    }
+
+    /// What lies at `path`, of at most `limit` bytes; none if the server has it not.
+    pub(super) async fn short_form(&self, path: &[&str], limit: u64) -> Result<Option<Bytes>, ClientError> {
+        let call = self.call(Method::GET, path);
         let url = call.url();
         match call.send().await {
             Ok(response) => read(&url, response, limit).await.map(Some),

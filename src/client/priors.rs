@@ -1,9 +1,7 @@
 //! `/v1/priors`, and masks coded with them
 
 use bytes::Bytes;
-use reqwest::Method;
 
-use super::request::read;
 use super::{Client, ClientError, Download};
 use crate::domain::{Digest, MaskVersion, SiteName};
 use crate::wire::v1::masks::MaskWithPrior;
@@ -47,12 +45,6 @@ impl Client {
     ) -> Result<Option<Bytes>, ClientError> {
         let (version, prior) = (version.to_string(), prior.to_string());
         let path = ["sites", site.as_str(), "masks", &version, "priors", &prior];
-        let call = self.call(Method::GET, &path);
-        let url = call.url();
-        match call.send().await {
-            Ok(response) => read(&url, response, limit).await.map(Some),
-            Err(ClientError::Refused { status: 404, .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.short_form(&path, limit).await
     }
 }

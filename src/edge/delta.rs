@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::pull::{LONGEST_MASK, blocking};
 use super::{DeviceFolder, EdgeError, Slot, prior, verify};
-use crate::base::import;
+use crate::base::{Weights, import};
 use crate::client::{AnnouncedMask, Announcement, ChannelMask, ChannelState, Client};
 use crate::domain::{ChannelName, Digest, SiteName, delta};
-use crate::mask;
+use crate::mask::{self, MaskError};
 
 /// What getting a mask's artefact took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -136,11 +136,21 @@ async fn short_way(
 fn restored(folder: &DeviceFolder, parent: &Here, sent: &[u8], expected: Digest) -> Result<Bytes, EdgeError> {
     let path = folder.artefact(&parent.slot.weights);
     let before = fs::read(&path).map_err(EdgeError::at(&path))?;
-    let base = parent.slot.base;
+    whole(folder, &parent.slot.base, expected, |weights| {
+        mask::delta::restore(&before, sent, weights)
+    })
+}
+
+/// The artefact with digest `expected` that `restore` makes of a short form, with the weights of `base`.
+pub(super) fn whole(
+    folder: &DeviceFolder,
+    base: &Digest,
+    expected: Digest,
+    restore: impl FnOnce(&Weights) -> Result<Vec<u8>, MaskError>,
+) -> Result<Bytes, EdgeError> {
     let architecture =
-        verify::architecture_of(folder, &base).ok_or_else(|| EdgeError::Empty(folder.root().to_owned()))?;
-    let weights = import(architecture, &folder.model(&base))?;
-    let whole = mask::delta::restore(&before, sent, &weights)?;
+        verify::architecture_of(folder, base).ok_or_else(|| EdgeError::Empty(folder.root().to_owned()))?;
+    let whole = restore(&import(architecture, &folder.model(base))?)?;
     match Digest::of(&whole) {
         given if given == expected => Ok(whole.into()),
         given => Err(EdgeError::DeltaAstray { expected, given }),

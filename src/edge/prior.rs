@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::delta::whole;
 use super::pull::blocking;
-use super::{DeviceFolder, EdgeError, Fetched, verify};
-use crate::base::import;
+use super::{DeviceFolder, EdgeError, Fetched};
 use crate::client::{AnnouncedMask, Client, ClientError, Download};
 use crate::domain::{Digest, SiteName, delta, prior};
 use crate::mask::{Limits, Prior, delta as short};
@@ -87,7 +87,9 @@ async fn coded(
     fetched.bytes += sent.len() as u64;
     let expected = wanted.digest;
     let restored = blocking(folder, move |folder| {
-        restored(folder, &base, &prior, &sent, expected)
+        whole(folder, &base, expected, |weights| {
+            short::restore_with_prior(&prior, &sent, weights)
+        })
     });
     restored.await.map(Some)
 }
@@ -130,22 +132,4 @@ async fn fetch(
         Ok(())
     })?;
     Ok(prior)
-}
-
-/// The artefact with digest `expected`, out of what came coded with `prior`.
-fn restored(
-    folder: &DeviceFolder,
-    base: &Digest,
-    prior: &Prior,
-    sent: &[u8],
-    expected: Digest,
-) -> Result<Bytes, EdgeError> {
-    let architecture =
-        verify::architecture_of(folder, base).ok_or_else(|| EdgeError::Empty(folder.root().to_owned()))?;
-    let weights = import(architecture, &folder.model(base))?;
-    let whole = short::restore_with_prior(prior, sent, &weights)?;
-    match Digest::of(&whole) {
-        given if given == expected => Ok(whole.into()),
-        given => Err(EdgeError::DeltaAstray { expected, given }),
-    }
 }

@@ -147,13 +147,18 @@ pub async fn download_delta(
             format!("there is no delta from {parent} to mask {version} of `{site}`; get the whole one");
         ApiError::not_found("no_delta", detail)
     })?;
-    let offer = Offer {
-        digest: delta.digest,
-        bytes: delta.bytes,
+    let offer = short_form(version, delta.digest, delta.bytes);
+    send(&app, &method, &headers, &offer).await
+}
+
+/// Offers a mask in a form for who holds something already.
+pub(super) fn short_form(version: MaskVersion, digest: Digest, bytes: u64) -> Offer {
+    Offer {
+        digest,
+        bytes,
         media_type: MEDIA_TYPE.to_owned(),
-        // A newer server may code the same delta in other bytes.
+        // A newer server may code the same in other bytes.
         keep: Keep::Ask,
         mask: Some(version),
-    };
-    send(&app, &method, &headers, &offer).await
+    }
 }

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 
 use super::base::may_pull;
-use super::masks::MEDIA_TYPE;
+use super::masks::{MEDIA_TYPE, short_form};
 use crate::api::extract::{Json, Path};
 use crate::api::rest::download::{Keep, Offer, send};
 use crate::api::{ApiError, App, Caller, priors as making};
@@ -119,13 +119,6 @@ pub async fn download_mask(
             format!("mask {version} of `{site}` is not there coded with prior {prior}; get the whole one");
         ApiError::not_found("not_with_prior", detail)
     })?;
-    let offer = Offer {
-        digest: found.digest,
-        bytes: found.bytes,
-        media_type: MEDIA_TYPE.to_owned(),
-        // A newer server may code the same in other bytes.
-        keep: Keep::Ask,
-        mask: Some(version),
-    };
+    let offer = short_form(version, found.digest, found.bytes);
     send(&app, &method, &headers, &offer).await
 }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::{Architecture, Role, TensorSpec, architecture};
-use crate::domain::{MaskVersion, Timestamp, View};
-use crate::mask::{Bits, ExecutionProfile, Figures, decode_with, delta, encode};
+use crate::mask::tests::header_of;
+use crate::mask::{Bits, decode_with, delta, encode};
 
 /// A few tensors, and embeddings of four numbers.
 fn base() -> Weights {
@@ -51,27 +51,6 @@ fn mask(base: &Weights, every: usize, of: usize) -> Mask {
         .into();
     mask.settle(base);
     mask
-}
-
-fn header(mask: &Mask, base: &Weights) -> Header {
-    Header {
-        base: base.digest(),
-        preprocessing: Digest::of(b"preprocessing"),
-        view: View::default(),
-        site: "osaka".parse().unwrap(),
-        version: MaskVersion(3),
-        snapshot: Digest::of(b"snapshot"),
-        recipe: Digest::of(b"recipe"),
-        job: None,
-        profile: ExecutionProfile::default(),
-        weights: apply(mask, base.clone()).unwrap().digest(),
-        report: None,
-        figures: Figures::default(),
-        parent: None,
-        prior: None,
-        software: "0.1.0".to_owned(),
-        created_at: Timestamp::from_micros(0),
-    }
 }
 
 fn projection(rows: usize, seed: usize) -> Projection {
@@ -123,7 +102,7 @@ impl Cascade {
     }
 
     fn encode(&self) -> Result<Vec<u8>, MaskError> {
-        let header = header(&self.dispatcher, &self.base);
+        let header = header_of(&self.dispatcher, &self.base);
         let Self {
             base,
             dispatcher,
@@ -188,7 +167,7 @@ fn a_cascade_that_is_written_is_read_and_stands_for_its_dispatcher() {
 #[test]
 fn a_single_mask_is_written_as_ever_and_has_no_experts() {
     let Cascade { base, dispatcher, .. } = Cascade::new();
-    let file = encode(&header(&dispatcher, &base), &dispatcher, &base).unwrap();
+    let file = encode(&header_of(&dispatcher, &base), &dispatcher, &base).unwrap();
     let read = decode_with(&file, Limits::default(), |_| Some(base.architecture)).unwrap();
     assert_eq!((read.version, &read.experts), (2, &None));
     assert_eq!(read.networks(&base).unwrap().len(), 1);
@@ -369,9 +348,9 @@ fn a_delta_of_a_cascade_yields_the_whole_cascade() {
         weights: apply(&mask(every), base.clone()).unwrap().digest(),
         mask: mask(every),
     });
-    let before = encode(&header(&mask(101), &base), &mask(101), &base).unwrap();
+    let before = encode(&header_of(&mask(101), &base), &mask(101), &base).unwrap();
     let dispatcher = mask(100);
-    let header = header(&dispatcher, &base);
+    let header = header_of(&dispatcher, &base);
     let whole = encode_cascade(&header, &dispatcher, &base, &router, &joint, &experts).unwrap();
     for (parent, whole) in [(&before, &whole), (&whole, &before)] {
         let delta = delta::make(parent, whole, &base).unwrap().expect("there is one");

@@ -47,7 +47,8 @@ fn mask_with(dropped: usize) -> Mask {
     mask
 }
 
-fn header_of(mask: &Mask, base: &Weights) -> Header {
+/// A header of `mask` over `base`, of a training that never was.
+pub(super) fn header_of(mask: &Mask, base: &Weights) -> Header {
     Header {
         base: base.digest(),
         preprocessing: Digest::of(b"preprocessing"),

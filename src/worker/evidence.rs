@@ -15,7 +15,7 @@ use crate::domain::image::Metadata;
 use crate::domain::job::{Order, Phase, Progress};
 use crate::domain::report::{LabelFree, LabelledFigures};
 use crate::domain::{Digest, Split};
-use crate::evaluate::{self, Asked, Embeddings, EvaluateError, Settings, Views};
+use crate::evaluate::{self, Asked, Embeddings, EvaluateError, Heard, Settings, Views};
 use crate::mask::cascade::Inference;
 use crate::mask::{Mask, apply};
 use crate::train::experts::embed::{Cascade, Model, batch};
@@ -174,23 +174,12 @@ pub(super) fn judged(
     let health = health(&Embeddings::new(&of_base.plain, dim)?, &images.digests, &sets)?;
     let label_free = evaluate::label_free(&views(&of_base, dim)?, &views(&of_mask, dim)?, &settings)?;
     let mut too_few_of_a_class = None;
-    let mut compare = |split: Split, set: &Labelled, base: &[f32], (other, width): (&[f32], usize)| {
+    let mut hear = |split: Split, set: &Labelled, embeddings: &[f32], width: usize| {
         if set.labels.is_empty() {
             return Ok(None);
         }
-        let classes: Vec<&str> = set.classes.iter().map(String::as_str).collect();
-        let asked = Asked {
-            kpi: &input.kpi,
-            classes: &classes,
-            metadata: &set.metadata,
-            judged_before: match split {
-                Split::Validation => input.judged_before,
-                Split::Test => 0,
-            },
-        };
-        let (base, other) = (Embeddings::new(base, dim)?, Embeddings::new(other, width)?);
-        match evaluate::labelled(&base, &other, &set.labels, &asked, &settings) {
-            Ok(figures) => Ok(Some(figures)),
+        match Heard::of(&Embeddings::new(embeddings, width)?, &set.labels, &settings) {
+            Ok(heard) => Ok(Some(heard)),
             Err(error @ (EvaluateError::OneClass | EvaluateError::TooFew { .. })) => {
                 reporter
                     .events
@@ -203,17 +192,44 @@ pub(super) fn judged(
             Err(error) => Err(error),
         }
     };
-    let of_validation = compare(
+    // Of the mask, a split that says nothing of the base is not asked.
+    let mut figures = |split: Split, set: &Labelled, base: &[f32], others: &[(&[f32], usize)]| {
+        let Some(base) = hear(split, set, base, dim)? else {
+            return Ok(Vec::new());
+        };
+        let classes: Vec<&str> = set.classes.iter().map(String::as_str).collect();
+        let asked = Asked {
+            kpi: &input.kpi,
+            classes: &classes,
+            metadata: &set.metadata,
+            judged_before: match split {
+                Split::Validation => input.judged_before,
+                Split::Test => 0,
+            },
+        };
+        let mut figures = Vec::new();
+        for (other, width) in others {
+            if let Some(other) = hear(split, set, other, *width)? {
+                figures.push(evaluate::compared(&base, &other, &set.labels, &asked, &settings)?);
+            }
+        }
+        Ok::<_, EvaluateError>(figures)
+    };
+    let of_validation = figures(
         Split::Validation,
         &validation,
         &of_base.validation,
-        (&of_mask.validation, of_mask.width),
+        &[(&of_mask.validation, of_mask.width)],
     )?;
-    let of_test = compare(Split::Test, &test, &of_base.test, (&of_mask.test, of_mask.width))?;
-    let random_mask = match of_test {
-        Some(_) => compare(Split::Test, &test, &of_base.test, (&of_random.test, dim))?,
-        None => None,
-    };
+    let of_validation = of_validation.into_iter().next();
+    let mut of_test = figures(
+        Split::Test,
+        &test,
+        &of_base.test,
+        &[(&of_mask.test, of_mask.width), (&of_random.test, dim)],
+    )?
+    .into_iter();
+    let (of_test, random_mask) = (of_test.next(), of_test.next());
     Ok(Some(Judged {
         unusable_validation: of_validation.is_none() && !validation.labels.is_empty(),
         too_few_of_a_class,

@@ -75,7 +75,7 @@ bench: setup build ## Measures beside peers (NAME=codec; SEED=n trains fresh mas
 	@NAME="$(NAME)" SEED="$(SEED)" LIST="$(LIST)" scripts/bench.sh
 
 .PHONY: fuzz
-fuzz: ## Feeds the readers of masks with made-up bytes, SECONDS=600 each, TARGET=header|coder|delta|apply|onnx or all
+fuzz: ## Feeds the readers of masks with made-up bytes, SECONDS=600 each, TARGET=header|coder|delta|apply|experts|onnx or all
 	@scripts/fuzz.sh "$(or $(SECONDS),600)" $(TARGET)
 
 .PHONY: doc

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use katagami::base::{Role, TensorSpec, Weights, architecture};
 use katagami::domain::{Digest, MaskVersion, Timestamp};
+use katagami::mask::cascade::{Group, Joint, NewExpert, Projection, Router, encode_cascade};
 use katagami::mask::{
     Artefact, Coding, ExecutionProfile, Figures, Header, Level, Limits, Mask, MaskError, Prior,
 };
@@ -27,6 +28,7 @@ pub static BASE: LazyLock<Weights> = LazyLock::new(|| {
         ("kernel", &[16, 3, 3, 3], Role::Convolution { groups: 1 }),
     ];
     let mut architecture = architecture("resnet18").expect("it is known").clone();
+    architecture.embedding_dim = 8;
     architecture.tensors = tensors
         .map(|(name, shape, role)| TensorSpec {
             name: name.to_owned(),
@@ -133,24 +135,60 @@ pub fn coding(delta: bool, level: Level) -> Coding<'static> {
     }
 }
 
-/// Header, bits and statistics of an artefact.
-pub fn parts(file: &[u8]) -> [&[u8]; 3] {
-    let length = |part: usize| {
-        u32::from_le_bytes(file[10 + 4 * part..14 + 4 * part].try_into().expect("four")) as usize
+/// A cascade with two experts.
+pub fn cascade() -> Vec<u8> {
+    let row = |seed: u64, row: usize| (0..8).map(|at| chance(seed, 8 * row + at) - 0.5).collect();
+    let projection = |rows: usize, seed: u64| {
+        Projection::rounded(&(0..rows).map(|at| row(seed, at)).collect::<Vec<Vec<f64>>>())
     };
-    let (header, rest) = file[22..].split_at(length(0));
-    let (bits, rest) = rest.split_at(length(1));
-    [header, bits, &rest[..length(2)]]
+    let group = |mean: f32| Group {
+        weight: 0.5,
+        mean: vec![mean, -mean],
+        factor: vec![1.0, 0.25, 2.0],
+    };
+    let expert = |mask: Mask| NewExpert {
+        weights: header(&mask, false).weights,
+        mask,
+    };
+    let router = Router {
+        projection: projection(2, 20),
+        groups: vec![group(1.0), group(-1.0)],
+    };
+    let joint = Joint {
+        parts: (0..3).map(|network| projection(3, 21 + network)).collect(),
+    };
+    let dispatcher = moved(mask(0.1, 1), 0.01);
+    let experts = [(0.12, 1, 0.01), (0.1, 2, 0.02)];
+    let experts = experts.map(|(share, seed, by)| expert(moved(mask(share, seed), by)));
+    encode_cascade(
+        &header(&dispatcher, false),
+        &dispatcher,
+        &BASE,
+        &router,
+        &joint,
+        &experts,
+    )
+    .expect("it fits")
+}
+
+/// The parts of an artefact: header, bits, statistics and, of a cascade, experts.
+pub fn parts<const N: usize>(file: &[u8]) -> [&[u8]; N] {
+    let (lengths, mut rest) = file[10..].split_at(4 * N);
+    let mut lengths = lengths.as_chunks::<4>().0.iter();
+    [(); N].map(|()| {
+        let length = u32::from_le_bytes(*lengths.next().expect("one for each part"));
+        rest.split_off(..length as usize).expect("all of it is there")
+    })
 }
 
 /// An artefact of these parts, with right lengths and checksum.
-pub fn frame(version: u16, [header, bits, norms]: [&[u8]; 3]) -> Vec<u8> {
+pub fn frame<const N: usize>(version: u16, parts: [&[u8]; N]) -> Vec<u8> {
     let mut file = b"\x89KGM\r\n\x1a\n".to_vec();
     file.extend(version.to_le_bytes());
-    for part in [header, bits, norms] {
+    for part in parts {
         file.extend((part.len() as u32).to_le_bytes());
     }
-    file.extend([header, bits, norms].concat());
+    file.extend(parts.concat());
     seal(file)
 }
 
@@ -178,7 +216,7 @@ pub fn bits_and_statistics(input: &[u8], delta: bool) {
             };
             let file = encode_with(&header(&mask, delta), &mask, &BASE, &coding(delta, Level::Fast))
                 .expect("it fits");
-            parts(&file)[0].to_vec()
+            parts::<3>(&file)[0].to_vec()
         })
     });
     // The first byte says how long the statistics are; none if 0.

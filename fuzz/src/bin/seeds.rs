@@ -4,7 +4,7 @@ use std::path::Path;
 use std::{env, fs, io};
 
 use katagami::mask::{Level, Mask, encode_with};
-use katagami_fuzz::{BASE, PRIOR, coding, header, mask, moved, parts};
+use katagami_fuzz::{BASE, PRIOR, cascade, coding, header, mask, moved, parts};
 
 fn main() -> io::Result<()> {
     let folder = env::args_os().nth(1).expect("seeds FOLDER");
@@ -18,6 +18,10 @@ fn main() -> io::Result<()> {
     for (name, floats) in [("raw", false), ("floats", true)] {
         write("onnx", name, &export(floats))?;
     }
+    let cascade = cascade();
+    let [.., experts] = parts::<4>(&cascade);
+    write("experts", "two", experts)?;
+    write("apply", "cascade", &cascade)?;
     for (name, mask) in masks() {
         for (level, level_name) in [(Level::Fast, "fast"), (Level::Best, "best")] {
             for (target, delta) in [("coder", false), ("delta", true)] {

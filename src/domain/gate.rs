@@ -241,9 +241,13 @@ fn judge_signals(signals: &LabelFree, settings: &GateSettings) -> Verdict {
         .filter(|(.., lost)| *lost)
         .map(|(signal, base, mask, _)| Reason::SignalLost { signal, base, mask })
         .collect();
-    match reasons.len() {
+    // Mean cosine and rank see one thing, how much of the space is filled, and it may be less because
+    // classes part: two faces of one loss are no two losses.
+    let [collapse, rank, retrieval_lost, neighbours] = lost.map(|(.., lost)| lost);
+    let losses = [collapse || rank, retrieval_lost, neighbours];
+    match losses.into_iter().filter(|lost| *lost).count() {
         0 => {}
-        // One signal alone decides nothing, in either direction.
+        // One loss alone decides nothing, in either direction.
         1 => return Verdict::Held { reasons },
         _ => return Verdict::Refused { reasons },
     }
@@ -270,7 +274,7 @@ fn judge_signals(signals: &LabelFree, settings: &GateSettings) -> Verdict {
 }
 
 /// Signals that hold and never refuse: the first two rest on the same spectra
-/// and groups as the ones above, and two faces of one loss are no two losses.
+/// and groups as the ones above.
 fn further_lost(signals: &LabelFree, settings: &GateSettings) -> Vec<Reason> {
     let decay = (signals.base.decay.zip(signals.mask.decay))
         .filter(|(base, mask)| (mask - 1.0).abs() > (base - 1.0).abs() + settings.decay_drift);

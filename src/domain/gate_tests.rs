@@ -218,7 +218,14 @@ fn no_signal_decides_alone() {
     for one in [by_signals(120.0, 0.6, 0.1, 0.9), by_signals(120.0, 0.3, 0.1, 0.1)] {
         assert_eq!(rank(&one), 1, "one loss holds: {one:?}");
     }
-    assert_eq!(rank(&by_signals(40.0, 0.8, 0.1, 0.9)), 0, "two losses refuse");
+    assert_eq!(rank(&by_signals(40.0, 0.8, -0.1, 0.9)), 0, "two losses refuse");
+    assert_eq!(rank(&by_signals(40.0, 0.8, 0.1, 0.1)), 0, "two losses refuse");
+}
+
+#[test]
+fn a_space_that_is_filled_less_is_one_loss_by_rank_and_cosine() {
+    let parted = by_signals(92.0, 0.51, 0.1, 0.9);
+    assert_eq!((rank(&parted), parted.reasons().len()), (1, 2), "{parted:?}");
 }
 
 #[test]

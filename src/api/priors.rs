@@ -68,11 +68,18 @@ pub async fn once(app: &App) -> Result<u64, ApiError> {
     let (mut made, mut base) = (0, LastBase::default());
     loop {
         let wanted = priors::wanted(&mut app.catalog.read().await?, BATCH).await?;
-        if wanted.is_empty() {
-            return Ok(made);
-        }
+        let mut failed = None;
         for wanted in &wanted {
-            made += u64::from(code(app, wanted, &mut base).await?);
+            match code(app, wanted, &mut base).await {
+                Ok(worth) => made += u64::from(worth),
+                // One that fails must not keep the others from being coded.
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) => return Err(error),
+            None if wanted.is_empty() => return Ok(made),
+            None => {}
         }
     }
 }

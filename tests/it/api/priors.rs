@@ -205,3 +205,27 @@ async fn masks_are_there_coded_with_the_newest_prior_as_long_as_devices_may_ask(
     device.get(&prior).await.status(200);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_mask_whose_artefact_is_lost_keeps_no_others_from_being_coded() {
+    let server = Server::with_base(Sqlite).await;
+    let (app, admin, base) = (&server.running.app, server.admin(), generated_base(7));
+    three_sites(&server, &base).await;
+    for site in SITES {
+        lends(&admin, site, true).await;
+    }
+    admin.post("/v1/priors", json!({})).await.good();
+    priors::once(app).await.unwrap();
+    for site in ["kobe", "osaka"] {
+        let newer = artefact(&alike_mask(&base, 9), &base, site, 2);
+        server.mask(site, &newer, "passed").await;
+        if site == "kobe" {
+            app.blobs.delete(&Digest::of(&newer)).await.unwrap();
+        }
+    }
+    priors::once(app).await.unwrap_err();
+    let device = server.device("osaka", "line-a").await;
+    let newest = listed(&device, "/v1/sites/osaka/masks/2/priors").await;
+    assert_eq!(newest.len(), 1);
+    server.stop().await;
+}

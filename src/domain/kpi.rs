@@ -13,6 +13,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// Images of each class that a few-shot probe learns from.
+pub const SHOTS: u64 = 10;
 /// Most classes of a cost matrix.
 const MOST_CLASSES: usize = 64;
 /// Longest name of a class, in bytes, as validation sets take it.
@@ -137,6 +139,17 @@ pub enum KpiError {
         /// The answer.
         answer: String,
     },
+    /// A class has no image to ask about beside those that the probe learns from.
+    #[error(
+        "few-shot needs {} images of each class in the validation split, and `{class}` has {found}; \
+         add images or choose another KPI", SHOTS + 1
+    )]
+    TooFewShots {
+        /// The class.
+        class: String,
+        /// Its images.
+        found: u64,
+    },
     /// Too few normal images to speak of such a rate.
     #[error(
         "a false-alarm rate of {rate} needs {needed} images of class `{normal}` in the validation split, and it has {found}; \
@@ -191,7 +204,14 @@ impl Kpi {
             })
         };
         match self {
-            Self::Probe | Self::Knn | Self::FewShot => Ok(()),
+            Self::Probe | Self::Knn => Ok(()),
+            Self::FewShot => match classes.iter().find(|(_, images)| **images <= SHOTS) {
+                None => Ok(()),
+                Some((class, found)) => Err(KpiError::TooFewShots {
+                    class: (*class).to_owned(),
+                    found: *found,
+                }),
+            },
             Self::RecallAtFalseAlarm { normal, rate } => {
                 known(normal)?;
                 let (found, needed) = (classes[normal.as_str()], (1.0 / rate - 1e-9).ceil() as u64);
@@ -422,6 +442,15 @@ mod tests {
         assert_eq!(
             code(COST, &more),
             "the cost matrix does not say what it costs to take `crack` for `stain`; add it"
+        );
+        let eleven = BTreeMap::from([("crack", 11), ("ok", 19)]);
+        assert_eq!(Kpi::FewShot.check(&eleven), Ok(()));
+        let ten = BTreeMap::from([("crack", 10), ("ok", 19)]);
+        assert_eq!(Kpi::Probe.check(&ten), Ok(()));
+        let said = Kpi::FewShot.check(&ten).unwrap_err().to_string();
+        assert!(
+            said.contains("needs 11 images") && said.contains("`crack` has 10"),
+            "{said}"
         );
         let few = BTreeMap::from([("crack", 30), ("ok", 19)]);
         assert!(code(RECALL, &few).contains("needs 20 images of class `ok`"));

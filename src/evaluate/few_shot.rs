@@ -7,6 +7,7 @@ use super::embeddings::EvaluateError;
 use super::paired::Answers;
 use super::probe::{Gram, smallest_class};
 use super::random::Stream;
+use crate::domain::kpi::SHOTS;
 
 /// How few-shot probes are drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,7 +25,7 @@ pub struct FewShotSettings {
 impl Default for FewShotSettings {
     fn default() -> Self {
         Self {
-            shots: 10,
+            shots: SHOTS as usize,
             draws: 100,
             l2: 0.05,
             seed: 0,

@@ -34,6 +34,7 @@ pub mod probe;
 pub mod random;
 pub mod rank;
 pub mod retrieval;
+pub mod sample;
 mod solver;
 mod spectrum;
 #[cfg(test)]

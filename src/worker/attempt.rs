@@ -6,20 +6,19 @@
 
 use std::time::Duration;
 
-use image::RgbImage;
-use rayon::prelude::*;
-
 use super::control::random_mask;
 use super::evidence::{self, Judged};
 use super::experts::{self, Found, Stages};
-use super::pictures::{LabelledPicture, Picture, decode_all};
+use super::images::{Images, decoded};
+use super::pictures::{LabelledPicture, Picture};
 use crate::base::{Preprocessing, Weights};
 use crate::domain::gate::{GateSettings, Reason, Verdict};
 use crate::domain::job::{Order, Phase, Progress};
+use crate::domain::kpi::SHOTS;
 use crate::domain::report::{
     ImageCounts, Kpi, LayerDensity, LossPoint, MomentFigures, Report, ReportError, TrainingFigures,
 };
-use crate::domain::{Digest, ErrorKind, JobId, MaskVersion, Problem, SiteName, Timestamp, View, snapshot};
+use crate::domain::{Digest, ErrorKind, JobId, MaskVersion, Problem, SiteName, Timestamp, View};
 use crate::evaluate::EvaluateError;
 use crate::mask::cascade::encode_cascade;
 use crate::mask::{Figures, Header, Mask, MaskError, apply, encode};
@@ -31,8 +30,6 @@ use crate::train::{
     train,
 };
 
-/// Pictures that are decoded between two questions whether to go on.
-const CHUNK: usize = 256;
 /// Most points of the loss curve that a report keeps.
 const MOST_LOSSES: usize = 1_000;
 
@@ -200,6 +197,13 @@ pub fn perform(
     let Some(images) = decoded(input, events) else {
         return Ok(AttemptOutcome::Stopped);
     };
+    let Some(health) = evidence::health_of(input, &images, device, events)? else {
+        return Ok(AttemptOutcome::Stopped);
+    };
+    for finding in &health.findings {
+        let (code, count) = (finding.code.word(), finding.count);
+        events.note(&format!("{code}: {count} images, {}", finding.explanation));
+    }
     let mut stages = Stages::new(input, events)?;
     let (resume, keep) = (stages.resume(&input.resume), stages.keep(input));
     let outcome = trained::<Scores>(input, &images, device, &resume, keep, &mut stages)?;
@@ -223,6 +227,7 @@ pub fn perform(
     if training.is_unchanged() {
         let report = Report {
             view: input.view,
+            health: Some(health),
             ..Report::judged(input.kpi.clone(), None, None, training, counts, input.gate)
         };
         let report_json = report.to_json()?.into_bytes();
@@ -285,56 +290,6 @@ pub fn perform(
         report: Box::new(report),
         report_json,
         scores: scores.encode(),
-    })
-}
-
-/// The images of a training, ready to be cropped.
-pub(super) struct Images {
-    /// In the order of their digests, each as its tiles, which train as pictures do.
-    pub(super) tiles: Vec<RgbImage>,
-    /// The pictures'.
-    pub(super) digests: Vec<Digest>,
-    /// The digest of that list.
-    pub(super) snapshot: Digest,
-}
-
-/// Decodes the images; those that are no pictures are noted and left out. None if ordered to stop.
-pub(super) fn decoded(input: &AttemptInput, events: &mut dyn AttemptEvents) -> Option<Images> {
-    // Twice a crop's edge: enough for the smallest region, a fraction of a camera's picture.
-    let cached = View {
-        size: Some(2 * input.recipe.augment.large.size),
-        ..input.view
-    };
-    let mut sorted: Vec<&Picture> = input.images.iter().collect();
-    sorted.sort_by_key(|picture| picture.digest);
-    sorted.dedup_by_key(|picture| picture.digest);
-    let mut tiles = Vec::with_capacity(sorted.len() * input.view.tiles.count());
-    let mut digests = Vec::with_capacity(sorted.len());
-    for chunk in sorted.chunks(CHUNK) {
-        let decoded = decode_all(chunk.par_iter().copied(), &input.preprocessing, &cached);
-        for (picture, decoded) in chunk.iter().zip(decoded) {
-            match decoded {
-                Ok(decoded) => {
-                    tiles.extend(decoded);
-                    digests.push(picture.digest);
-                }
-                Err(error) => events.note(&format!("left out: `{}`: {error}", picture.name())),
-            }
-        }
-        let order = events.progress(Progress {
-            phase: Phase::Fetch,
-            step: digests.len() as u64,
-            steps: sorted.len() as u64,
-            ..Progress::default()
-        });
-        if order != Order::Continue {
-            return None;
-        }
-    }
-    Some(Images {
-        tiles,
-        snapshot: snapshot::digest(&digests),
-        digests,
     })
 }
 
@@ -509,7 +464,10 @@ fn reported(input: &AttemptInput, judged: Judged, training: TrainingFigures, ima
         report.gate.verdict = Verdict::Held {
             reasons: vec![Reason::TooFewOfAClass {
                 images,
-                enough: input.gate.least_per_class,
+                enough: match input.kpi {
+                    Kpi::FewShot => input.gate.least_per_class.max(SHOTS as usize + 1),
+                    _ => input.gate.least_per_class,
+                },
             }],
         };
     }

@@ -99,6 +99,18 @@ fn artefact(outcome: AttemptOutcome) -> (crate::mask::Artefact, Report, Vec<u8>)
 }
 
 #[test]
+fn where_nothing_falls_the_report_tells_of_the_images_all_the_same() {
+    let mut input = input();
+    input.recipe.mask.rate = 0.0;
+    let device = DeviceChoice::Cpu.open(1).unwrap();
+    let outcome = perform(&input, device, &mut Diary::default()).unwrap();
+    let AttemptOutcome::NoImprovement { report, .. } = outcome else {
+        panic!("nothing falls at a rate of 0");
+    };
+    assert_eq!(report.health.unwrap().images, 9);
+}
+
+#[test]
 fn a_mask_says_what_it_comes_from_and_is_judged_without_labels() {
     let mut input = input();
     let broken = b"no picture".to_vec();

@@ -4,18 +4,19 @@
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::attempt::{AttemptError, AttemptEvents, AttemptInput, Images};
+use super::attempt::{AttemptError, AttemptEvents, AttemptInput};
 use super::control::random_mask;
 use super::experts::TrainedExperts;
 use super::health::health;
+use super::images::{Images, most_pictures};
 use super::pictures::{LabelledPicture, decode_all};
-use crate::base::Weights;
+use crate::base::{Preprocessing, Weights};
 use crate::domain::health::EmbeddingHealth;
 use crate::domain::image::Metadata;
 use crate::domain::job::{Order, Phase, Progress};
-use crate::domain::report::{LabelFree, LabelledFigures};
+use crate::domain::report::{Kpi, LabelFree, LabelledFigures};
 use crate::domain::{Digest, Split};
-use crate::evaluate::{self, Asked, Embeddings, EvaluateError, Heard, Settings, Views};
+use crate::evaluate::{self, Asked, Embeddings, EvaluateError, Heard, Settings, Views, sample};
 use crate::mask::cascade::Inference;
 use crate::mask::{Mask, apply};
 use crate::train::experts::embed::{Cascade, Model, batch};
@@ -88,6 +89,49 @@ struct Embedded {
     viewed: Vec<f32>,
 }
 
+/// What the base's embeddings say of the training's images, before anything is trained. None if ordered to stop.
+pub(super) fn health_of(
+    input: &AttemptInput,
+    images: &Images,
+    device: tch::Device,
+    events: &mut dyn AttemptEvents,
+) -> Result<Option<EmbeddingHealth>, AttemptError> {
+    // The training will decline.
+    if images.tiles.len() < input.recipe.schedule.batch {
+        return Ok(Some(EmbeddingHealth::default()));
+    }
+    let preprocessing = &input.preprocessing.seen(&input.view);
+    let tiles = input.view.tiles.count();
+    let (_, plain) = shown(images, preprocessing, tiles);
+    let mut reporter = Reporter {
+        phase: Phase::Fetch,
+        done: 0,
+        all: plain.len(),
+        events,
+    };
+    let base = Model::Single(Embedder::new(&input.base, device)?);
+    let embed = |shown: &[RgbImage]| base.embed_pictures(shown, tiles, preprocessing);
+    let Some(embeddings) = reporter.embed(&plain, tiles, embed)? else {
+        return Ok(None);
+    };
+    let embeddings = Embeddings::new(&embeddings, base.width())?;
+    Ok(Some(health(&embeddings, &images.digests, &[])?))
+}
+
+/// The images that signals rest on, as they are cropped and as the network sees them whole.
+fn shown<'a>(
+    images: &'a Images,
+    preprocessing: &Preprocessing,
+    tiles: usize,
+) -> (Vec<&'a RgbImage>, Vec<RgbImage>) {
+    let pictures = MOST_SIGNAL_IMAGES.min(MOST_SIGNAL_TILES / tiles);
+    let shown: Vec<&RgbImage> = images.tiles.iter().take(pictures * tiles).collect();
+    let plain = (shown.par_iter())
+        .map(|image| preprocessing.resize(image, preprocessing.size))
+        .collect();
+    (shown, plain)
+}
+
 /// Compares `mask`, or the cascade that `experts` make of it, with the base; `images` are the
 /// training's. None if ordered to stop.
 pub(super) fn judged(
@@ -102,16 +146,13 @@ pub(super) fn judged(
     let test = labelled(input, Split::Test, events);
     let preprocessing = &input.preprocessing.seen(&input.view);
     let tiles = input.view.tiles.count();
-    let pictures = MOST_SIGNAL_IMAGES.min(MOST_SIGNAL_TILES / tiles);
-    let shown: Vec<&RgbImage> = images.tiles.iter().take(pictures * tiles).collect();
-    let plain: Vec<RgbImage> = (shown.par_iter())
-        .map(|image| preprocessing.resize(image, preprocessing.size))
-        .collect();
+    let (shown, plain) = shown(images, preprocessing, tiles);
     let viewed = augment::views(&shown, &input.recipe.augment, preprocessing, VIEW_SEED);
 
     let both = validation.tiles.len() + test.tiles.len() + plain.len() + viewed.len();
     let dim = input.base.architecture.embedding_dim;
     let mut reporter = Reporter {
+        phase: Phase::Judge,
         done: 0,
         all: 2 * both + test.tiles.len(),
         events,
@@ -222,6 +263,9 @@ pub(super) fn judged(
         &[(&of_mask.validation, of_mask.width)],
     )?;
     let of_validation = of_validation.into_iter().next();
+    let too_few_shots = (of_validation.as_ref())
+        .filter(|figures| input.kpi == Kpi::FewShot && figures.few_shot.is_none())
+        .map(|figures| figures.smallest_class);
     let mut of_test = figures(
         Split::Test,
         &test,
@@ -232,7 +276,7 @@ pub(super) fn judged(
     let (of_test, random_mask) = (of_test.next(), of_test.next());
     Ok(Some(Judged {
         unusable_validation: of_validation.is_none() && !validation.labels.is_empty(),
-        too_few_of_a_class,
+        too_few_of_a_class: too_few_of_a_class.or(too_few_shots),
         validation: of_validation,
         test: of_test,
         random_mask,
@@ -289,6 +333,27 @@ fn labelled(input: &AttemptInput, split: Split, events: &mut dyn AttemptEvents) 
     let mut classes: Vec<&str> = chosen.iter().map(|labelled| labelled.class.as_str()).collect();
     classes.sort_unstable();
     classes.dedup();
+    let class_of = |labelled: &LabelledPicture| {
+        let class = classes.binary_search(&labelled.class.as_str());
+        class.expect("each class is among the classes")
+    };
+    let size = input.preprocessing.seen(&input.view).size;
+    let most = most_pictures(input.view.tiles.count(), size).min(sample::MOST);
+    let all = chosen.len();
+    let judging = sample::sample(
+        &chosen
+            .iter()
+            .map(|labelled| class_of(labelled))
+            .collect::<Vec<_>>(),
+        most,
+    );
+    if judging.len() < all {
+        let (judging, split) = (judging.len(), split.word());
+        events.note(&format!(
+            "{judging} of the {all} pictures of the {split} split judge: more take too much memory"
+        ));
+    }
+    let chosen: Vec<&LabelledPicture> = judging.into_iter().map(|at| chosen[at]).collect();
     let decoded = decode_all(
         chosen.par_iter().map(|labelled| &labelled.picture),
         &input.preprocessing,
@@ -301,8 +366,7 @@ fn labelled(input: &AttemptInput, split: Split, events: &mut dyn AttemptEvents) 
                 tiles.extend(decoded);
                 metadata.push(labelled.metadata.clone());
                 digests.push(labelled.picture.digest);
-                let class = classes.binary_search(&labelled.class.as_str());
-                labels.push(class.expect("each class is among the classes"));
+                labels.push(class_of(labelled));
             }
             Err(error) => events.note(&format!("left out: `{}`: {error}", labelled.picture.name())),
         }
@@ -318,6 +382,7 @@ fn labelled(input: &AttemptInput, split: Split, events: &mut dyn AttemptEvents) 
 
 /// Says how many tiles are embedded, and asks whether to go on.
 struct Reporter<'a> {
+    phase: Phase,
     done: usize,
     all: usize,
     events: &'a mut dyn AttemptEvents,
@@ -336,7 +401,7 @@ impl Reporter<'_> {
             embeddings.extend(embed(batch)?);
             self.done += batch.len();
             let order = self.events.progress(Progress {
-                phase: Phase::Judge,
+                phase: self.phase,
                 step: self.done as u64,
                 steps: self.all as u64,
                 ..Progress::default()

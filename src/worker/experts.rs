@@ -4,7 +4,8 @@
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::attempt::{AttemptError, AttemptEvents, AttemptInput, Images, Resume, carried_out};
+use super::attempt::{AttemptError, AttemptEvents, AttemptInput, Resume, carried_out};
+use super::images::Images;
 use crate::base::{Preprocessing, Weights};
 use crate::domain::job::{Order, Phase, Progress};
 use crate::domain::report::ExpertFigures;

@@ -1,6 +1,7 @@
 //! A fine-tuning: what a mask is measured against. Not judged, and never for a server.
 
-use super::attempt::{AttemptError, AttemptEvents, AttemptInput, decoded, trained};
+use super::attempt::{AttemptError, AttemptEvents, AttemptInput, trained};
+use super::images::decoded;
 use crate::base::Weights;
 use crate::train::{Keep, Outcome, Tuned};
 

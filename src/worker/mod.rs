@@ -20,6 +20,7 @@ mod failure;
 pub mod fetch;
 mod finetune;
 mod health;
+mod images;
 mod input;
 pub mod lease;
 pub mod lists;

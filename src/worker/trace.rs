@@ -1,6 +1,7 @@
 //! A training written down number by number, for another implementation to follow.
 
-use super::attempt::{AttemptError, AttemptEvents, AttemptInput, decoded, training};
+use super::attempt::{AttemptError, AttemptEvents, AttemptInput, training};
+use super::images::decoded;
 use crate::train::Start;
 use crate::train::trace::{Traced, trace};
 

@@ -13,7 +13,7 @@ use crate::cli::printer;
 use crate::domain::gate::GateSettings;
 use crate::domain::report::{Figure, ImageCounts, Kpi, Report, TrainingFigures};
 use crate::evaluate::knn::KnnSettings;
-use crate::evaluate::{self, Asked, Embeddings, Heard, Settings, confusion};
+use crate::evaluate::{self, Asked, Embeddings, Heard, Settings, confusion, sample};
 use crate::mask::cascade::Inference;
 use crate::mask::{Header, Mask, apply};
 use crate::train::experts::embed::Model;
@@ -71,6 +71,16 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
     let labelled: Vec<(usize, &PathBuf)> = (classes.iter().enumerate())
         .flat_map(|(label, (_, paths))| paths.iter().map(move |path| (label, path)))
         .collect();
+    let labels: Vec<usize> = labelled.iter().map(|(label, _)| *label).collect();
+    let judging = sample::sample(&labels, sample::MOST);
+    if judging.len() < labelled.len() {
+        printer::note(&format!(
+            "{} of the {} pictures judge: more take too much memory",
+            judging.len(),
+            labelled.len()
+        ));
+    }
+    let labelled: Vec<(usize, &PathBuf)> = judging.into_iter().map(|at| labelled[at]).collect();
     let shown = (labelled.par_iter())
         .map(|(_, path)| tiles(path, &preprocessing, &view))
         .collect::<Result<Vec<_>, WorkerCommandError>>()?;

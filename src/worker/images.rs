@@ -1,0 +1,91 @@
+//! The images of a training, decoded: all are in memory at once.
+
+use image::RgbImage;
+use rayon::prelude::*;
+
+use super::attempt::{AttemptEvents, AttemptInput};
+use super::pictures::{Picture, decode_all};
+use crate::domain::job::{Order, Phase, Progress};
+use crate::domain::{Digest, View, snapshot};
+
+/// Pictures that are decoded between two questions whether to go on.
+const CHUNK: usize = 256;
+/// Most bytes of decoded images; those of 40,000 one-tile pictures for crops of 96 pixels.
+const MOST_BYTES: usize = 4 << 30;
+
+/// The images of a training, ready to be cropped.
+pub(super) struct Images {
+    /// In the order of their digests, each as its tiles, which train as pictures do.
+    pub(super) tiles: Vec<RgbImage>,
+    /// The pictures'.
+    pub(super) digests: Vec<Digest>,
+    /// The digest of that list.
+    pub(super) snapshot: Digest,
+}
+
+/// Decodes the images; those that are no pictures are noted and left out. None if ordered to stop.
+pub(super) fn decoded(input: &AttemptInput, events: &mut dyn AttemptEvents) -> Option<Images> {
+    // Twice a crop's edge: enough for the smallest region, a fraction of a camera's picture.
+    let edge = 2 * input.recipe.augment.large.size;
+    let cached = View {
+        size: Some(edge),
+        ..input.view
+    };
+    let mut sorted: Vec<&Picture> = input.images.iter().collect();
+    sorted.sort_by_key(|picture| picture.digest);
+    sorted.dedup_by_key(|picture| picture.digest);
+    let (all, most) = (sorted.len(), most_pictures(input.view.tiles.count(), edge));
+    if all > most {
+        events.note(&format!(
+            "{most} of the {all} images train: more do not fit in memory"
+        ));
+        // Digests are as good as random, so these are a fair sample, and the same one each time.
+        sorted.truncate(most);
+    }
+    let mut tiles = Vec::with_capacity(sorted.len() * input.view.tiles.count());
+    let mut digests = Vec::with_capacity(sorted.len());
+    for chunk in sorted.chunks(CHUNK) {
+        let decoded = decode_all(chunk.par_iter().copied(), &input.preprocessing, &cached);
+        for (picture, decoded) in chunk.iter().zip(decoded) {
+            match decoded {
+                Ok(decoded) => {
+                    tiles.extend(decoded);
+                    digests.push(picture.digest);
+                }
+                Err(error) => events.note(&format!("left out: `{}`: {error}", picture.name())),
+            }
+        }
+        let order = events.progress(Progress {
+            phase: Phase::Fetch,
+            step: digests.len() as u64,
+            steps: sorted.len() as u64,
+            ..Progress::default()
+        });
+        if order != Order::Continue {
+            return None;
+        }
+    }
+    Some(Images {
+        tiles,
+        snapshot: snapshot::digest(&digests),
+        digests,
+    })
+}
+
+/// How many pictures of so many tiles of `edge` × `edge` pixels may be in memory.
+pub(super) fn most_pictures(tiles: usize, edge: u32) -> usize {
+    MOST_BYTES / (tiles * 3 * edge as usize * edge as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_sets_of_many_tiles_are_sampled_and_ordinary_ones_are_not() {
+        assert_eq!(most_pictures(1, 192), 38_836);
+        assert_eq!(most_pictures(64, 192), 606);
+        // The largest that a view may ask for still leaves a batch.
+        assert!(most_pictures(64, 2 * 448) >= 1);
+    }
+}

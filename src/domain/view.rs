@@ -15,7 +15,7 @@ use super::Digest;
 /// Most columns, and most rows, of tiles.
 const MOST_TILES: u32 = 8;
 /// Network input in pixels.
-const SIZES: std::ops::RangeInclusive<u32> = 32..=1024;
+pub const SIZES: std::ops::RangeInclusive<u32> = 32..=1024;
 /// Least edge of a region.
 const LEAST_EDGE: Share = Share(100);
 /// Most of a tile's edge that it shares with a neighbour.

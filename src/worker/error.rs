@@ -36,6 +36,16 @@ pub enum WorkerCommandError {
         /// What is wrong.
         reason: String,
     },
+    /// A mask whose training saw pictures prepared otherwise.
+    #[error("{}", other_preprocessing(arch, *size, *its))]
+    OtherPreprocessing {
+        /// The architecture given.
+        arch: String,
+        /// The size given.
+        size: u32,
+        /// The size that it was trained at, if that is all that differs.
+        its: Option<u32>,
+    },
     /// The KPI does not fit the labelled pictures.
     #[error(transparent)]
     Kpi(#[from] KpiError),
@@ -83,6 +93,15 @@ pub enum WorkerCommandError {
     Evaluate(#[from] EvaluateError),
 }
 
+fn other_preprocessing(arch: &str, size: u32, its: Option<u32>) -> String {
+    match its {
+        Some(its) => format!("the mask was trained at {its} pixels, not at {size}; use --size {its}"),
+        None => format!(
+            "the mask was trained on pictures that were prepared otherwise than `{arch}` prepares them; use the base that it is for"
+        ),
+    }
+}
+
 impl Problem for WorkerCommandError {
     fn kind(&self) -> ErrorKind {
         match self {
@@ -91,6 +110,7 @@ impl Problem for WorkerCommandError {
             | Self::OnlyForMasks(_)
             | Self::Input { .. }
             | Self::Caption { .. }
+            | Self::OtherPreprocessing { .. }
             | Self::Kpi(_)
             | Self::Evaluate(_) => ErrorKind::Invalid,
             Self::Io { source, .. } => match source.kind() {
@@ -115,6 +135,7 @@ impl Problem for WorkerCommandError {
             Self::OnlyForMasks(_) => "only_for_masks",
             Self::Input { .. } => "input_unusable",
             Self::Caption { .. } => "caption_invalid",
+            Self::OtherPreprocessing { .. } => "other_preprocessing",
             Self::Kpi(_) => "kpi_invalid",
             Self::Io { .. } => "file_unusable",
             Self::Picture { source, .. } => source.code(),

@@ -18,6 +18,7 @@ use super::error::{WorkerCommandError, at};
 use crate::base::preprocessing::DecodeLimits;
 use crate::base::{Architecture, Preprocessing, Weights, architecture, import};
 use crate::domain::View;
+use crate::domain::view::SIZES;
 use crate::mask::cascade::Inference;
 use crate::mask::{Artefact, Header, Limits, decode};
 use crate::train::device::DeviceChoice;
@@ -64,8 +65,12 @@ impl ModelArgs {
         architecture(&self.arch).ok_or_else(|| WorkerCommandError::UnknownArchitecture(self.arch.clone()))
     }
 
-    /// The view that `mask` was trained with, if one is given: any other on the command line is refused.
+    /// The view that `mask` was trained with, if one is given: any other on the command line is refused,
+    /// and so is another size of input.
     fn view(&self, mask: Option<&Header>) -> Result<View, WorkerCommandError> {
+        if let Some(mask) = mask {
+            self.check_preprocessing(mask)?;
+        }
         let view = match (self.view, mask) {
             (Some(given), Some(mask)) => {
                 mask.check_view(&given)?;
@@ -80,10 +85,27 @@ impl ModelArgs {
     }
 
     fn preprocessing(&self) -> Preprocessing {
+        self.preprocessing_at(self.size)
+    }
+
+    fn preprocessing_at(&self, size: u32) -> Preprocessing {
         Preprocessing {
-            size: self.size,
+            size,
             ..Preprocessing::of_architecture(&self.arch)
         }
+    }
+
+    /// Refuses a mask whose training saw pictures prepared otherwise.
+    fn check_preprocessing(&self, mask: &Header) -> Result<(), WorkerCommandError> {
+        let is_its = |size: &u32| self.preprocessing_at(*size).digest() == mask.preprocessing;
+        if is_its(&self.size) {
+            return Ok(());
+        }
+        Err(WorkerCommandError::OtherPreprocessing {
+            arch: self.arch.clone(),
+            size: self.size,
+            its: SIZES.clone().find(is_its),
+        })
     }
 
     fn open(&self) -> Result<tch::Device, WorkerCommandError> {

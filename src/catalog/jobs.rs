@@ -192,11 +192,12 @@ pub async fn needed(tx: &mut Tx, job: JobId) -> Result<Job, CatalogError> {
     get(tx, job).await?.ok_or(CatalogError::NoSuchJob { job })
 }
 
-/// The newest job of a site that left a mask, with its report. (Where no weight
-/// fell, nothing was embedded, and the report knows less.)
-pub async fn newest_report(tx: &mut Tx, site: &SiteName) -> Result<Option<(JobId, Digest)>, CatalogError> {
-    const SQL: &str = "SELECT id, report FROM job WHERE site = $1 AND mask IS NOT NULL AND report IS NOT NULL
-        ORDER BY mask DESC LIMIT 1";
+/// The newest job of a site that left a report, with its snapshot and that report.
+pub async fn newest_report(
+    tx: &mut Tx,
+    site: &SiteName,
+) -> Result<Option<(JobId, SnapshotId, Digest)>, CatalogError> {
+    const SQL: &str = "SELECT id, snapshot, report FROM job WHERE site = $1 AND report IS NOT NULL ORDER BY id DESC LIMIT 1";
     Ok(on!(tx, db => sqlx::query_as(SQL).bind(site).fetch_optional(db).await?))
 }
 

@@ -8,7 +8,7 @@ use crate::blobs::BlobError;
 use crate::catalog::{images, jobs, rejections, sites};
 use crate::domain::health::{EmbeddingHealth, Finding, Look, findings};
 use crate::domain::report::Report;
-use crate::domain::{Digest, JobId, SiteName};
+use crate::domain::{Digest, JobId, SiteName, SnapshotId};
 use crate::wire::v1::health::Rejections;
 
 /// The health of a site, every finding with all its images.
@@ -20,10 +20,21 @@ pub struct SiteHealth {
     pub unmeasured: u64,
     /// What was found, embeddings' findings last.
     pub findings: Vec<Finding>,
-    /// The job whose report they are from, and what it says.
-    pub embeddings: Option<(JobId, EmbeddingHealth)>,
+    /// What the newest report says of embeddings.
+    pub embeddings: Option<OfEmbeddings>,
     /// Files that were rejected.
     pub rejected: Rejections,
+}
+
+/// What a report says of embeddings, and whose.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OfEmbeddings {
+    /// The job whose report it is.
+    pub job: JobId,
+    /// The images that it trained on.
+    pub snapshot: SnapshotId,
+    /// What it says.
+    pub health: EmbeddingHealth,
 }
 
 impl Intake {
@@ -72,14 +83,20 @@ impl Intake {
         let report = jobs::newest_report(&mut tx, site).await?;
         drop(tx);
         let embeddings = match report {
-            Some((job, report)) => self.embedding_health(&report).await?.map(|health| (job, health)),
+            Some((job, snapshot, report)) => {
+                (self.embedding_health(&report).await?).map(|health| OfEmbeddings {
+                    job,
+                    snapshot,
+                    health,
+                })
+            }
             None => None,
         };
         let (images, unmeasured) = (seen.len(), seen.iter().filter(|seen| seen.look.is_none()).count());
         // Of 100,000 images a tenth of a second, in which this thread should serve others.
         let mut found = tokio::task::spawn_blocking(move || findings(&seen)).await?;
-        if let Some((_, health)) = &embeddings {
-            found.extend(health.findings.iter().cloned());
+        if let Some(of) = &embeddings {
+            found.extend(of.health.findings.iter().cloned());
         }
         Ok(SiteHealth {
             images: images as u64,

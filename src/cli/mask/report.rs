@@ -131,6 +131,8 @@ fn groups(groups: &[GroupFigure]) {
 
 /// Most classes whose confusion fits a terminal.
 const MOST_SHOWN: usize = 12;
+/// Most images of a finding that are listed.
+const MOST_IMAGES: usize = 20;
 
 fn confusion(answers: &ConfusionFigures) {
     let classes = &answers.classes;
@@ -173,10 +175,14 @@ fn data_health(health: &EmbeddingHealth) {
             finding.explanation
         ));
         if finding.code != FindingCode::LabelError {
-            finding
-                .images
-                .iter()
+            (finding.images.iter().take(MOST_IMAGES))
                 .for_each(|image| printer::line(&format!("    {image}")));
+            if finding.images.len() > MOST_IMAGES {
+                printer::line(&format!(
+                    "    and {} more; --json lists them",
+                    finding.images.len() - MOST_IMAGES
+                ));
+            }
         }
     }
     images::labels(&health.labels);

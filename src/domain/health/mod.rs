@@ -19,8 +19,8 @@ use super::image::PerceptualHash;
 
 pub use rules::findings;
 
-/// Most images that a report lists of one finding; the count says how many there are.
-pub const MOST_LISTED: usize = 100;
+/// Most images that a report lists of one finding, as many as it looks at; the count says how many there are.
+pub const MOST_LISTED: usize = 1_000;
 
 /// What may be wrong with an image.
 #[derive(
@@ -70,6 +70,11 @@ impl FindingCode {
         Self::OffTopic,
         Self::LabelError,
     ];
+
+    /// Whether a training's report finds it, in the base's space.
+    pub const fn is_of_embeddings(self) -> bool {
+        matches!(self, Self::Outlier | Self::OffTopic | Self::LabelError)
+    }
 
     /// The code as one word.
     pub const fn word(self) -> &'static str {

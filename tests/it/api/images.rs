@@ -1,5 +1,9 @@
 //! `/v1/sites/{site}/images`, validation sets and snapshots
 
+use katagami::domain::Digest;
+use katagami::domain::gate::GateSettings;
+use katagami::domain::health::{EmbeddingHealth, Finding, FindingCode};
+use katagami::domain::report::{ImageCounts, Kpi, Report, TrainingFigures};
 use reqwest::{Method, header, multipart};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -293,5 +297,58 @@ async fn health_lists_what_a_snapshot_can_exclude(#[values(Sqlite, Postgres)] ba
         .get("/v1/sites/osaka/health")
         .await
         .status(404);
+    server.stop().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_one_report_found_stays_out_of_snapshots_after_the_next(
+    #[values(Sqlite, Postgres)] backend: Backend,
+) {
+    let server = Server::with_base(backend).await;
+    let engineer = server.engineer("osaka").await;
+    for number in 1..5 {
+        let name = format!("{number}.png");
+        engineer.submits("osaka", &name, picture(number)).await.good();
+    }
+    let images = engineer.get("/v1/sites/osaka/images").await.good().json();
+    let found: Vec<Digest> = (images["items"].as_array().unwrap().iter())
+        .map(|image| image["digest"].as_str().unwrap().parse().unwrap())
+        .take(2)
+        .collect();
+    let snapshot = async |excluded: usize| {
+        let made = engineer.post("/v1/sites/osaka/snapshots", json!({"exclude": ["outlier"]}));
+        let made = made.await.good().json();
+        assert_eq!(made["excluded"], excluded, "{made}");
+        made["id"].clone()
+    };
+    // Each training finds an outlier among those that it saw.
+    for (excluded, outlier) in found.iter().enumerate() {
+        let job = json!({"snapshot": snapshot(excluded).await});
+        engineer.post("/v1/sites/osaka/jobs", job).await.good();
+        let report = Report {
+            health: Some(EmbeddingHealth {
+                findings: vec![Finding::of(
+                    FindingCode::Outlier,
+                    "alone".to_owned(),
+                    vec![*outlier],
+                )],
+                ..EmbeddingHealth::default()
+            }),
+            ..Report::judged(
+                Kpi::Probe,
+                None,
+                None,
+                TrainingFigures::default(),
+                ImageCounts::default(),
+                GateSettings::default(),
+            )
+        };
+        let attempt = server.leases().await;
+        server
+            .reports(attempt, report.to_json().unwrap().as_bytes())
+            .await;
+    }
+    snapshot(2).await;
     server.stop().await;
 }

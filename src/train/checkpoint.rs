@@ -1,5 +1,7 @@
 //! Checkpoints: the whole state of a training as bytes, so that another
-//! process, or another machine, goes on from there and ends with the same bits.
+//! process, or another machine, goes on from there and, with the same execution
+//! profile (device, threads), ends with the same bits. With another one it goes
+//! on, too; the artefact's header names the last.
 //!
 //! A checkpoint says what training it belongs to; one of another training is
 //! refused by name. It is read against the lengths that base and recipe ask

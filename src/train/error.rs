@@ -24,7 +24,7 @@ pub enum TrainError {
         "{given} pictures are too few to train on; a batch of this recipe needs {needed}: give more, or a recipe with a smaller batch"
     )]
     TooFewImages {
-        /// How many there are.
+        /// How many train: each tile of a picture, none that is held out.
         given: usize,
         /// How many a step needs.
         needed: usize,

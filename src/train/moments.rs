@@ -11,7 +11,7 @@ use image::RgbImage;
 use rayon::prelude::*;
 use tch::Tensor;
 
-use super::embed::Embedder;
+use super::embed::{Embedder, of_pictures};
 use super::recipe::SelectionRule;
 use super::session::Training;
 use super::{TrainError, augment};
@@ -20,10 +20,12 @@ use crate::domain::gate::{Evidence, GateSettings, Reason, judge};
 use crate::domain::report::LabelFree;
 use crate::evaluate::{self, Embeddings, Settings, Views};
 
-/// Fewest held-out images that a signal is read from.
+/// Fewest held-out pictures that a signal is read from.
 const FEWEST: usize = 20;
 /// Most that are held out: signals are steady long before, and each moment embeds all of them twice.
 const MOST: usize = 200;
+/// Most tiles of theirs: all are in memory at once.
+const MOST_TILES: usize = 4_000;
 /// The seed of the second views: neither the training's nor the gate's.
 const VIEW_SEED: u64 = 0x6b_65_65_70;
 /// Numbers of a moment in [`Selection::record`].
@@ -49,21 +51,21 @@ pub struct Moment {
 
 /// The numbers of images that train and of those that are held out, in their order: the
 /// `tiles` of a picture, which follow each other, on the same side. All train where too few
-/// would be held out to tell.
+/// pictures would be held out to tell.
 pub(super) fn split(rule: Option<&SelectionRule>, images: usize, tiles: usize) -> (Vec<usize>, Vec<usize>) {
     let all = || (0..images).collect();
     let Some(rule) = rule else {
         return (all(), Vec::new());
     };
     let nth = (1.0 / rule.held_out).round().max(2.0) as usize;
-    if images / nth < FEWEST {
+    if images / tiles / nth < FEWEST {
         return (all(), Vec::new());
     }
     // Images come in the order of their digests: every nth is a random choice.
     let (mut held, mut training): (Vec<usize>, Vec<usize>) = all()
         .into_iter()
         .partition(|image| image / tiles % nth == nth - 1);
-    let most = MOST / tiles * tiles;
+    let most = MOST.min(MOST_TILES / tiles) * tiles;
     if held.len() > most {
         training.extend(held.split_off(most));
         training.sort_unstable();
@@ -74,9 +76,11 @@ pub(super) fn split(rule: Option<&SelectionRule>, images: usize, tiles: usize) -
 /// The held-out images as the network sees them, and what was found so far.
 pub(super) struct Selection {
     every: u32,
-    /// `[images, 3, size, size]`, the plain ones and their second views.
+    /// `[images, 3, size, size]`, the plain ones and their second views. A tile is an image.
     inputs: [Vec<f32>; 2],
     size: u32,
+    /// Of each picture, one after the other.
+    tiles: usize,
     /// Embeddings of both by the network as the training began with it.
     began: [Vec<f32>; 2],
     /// All that the product depends on, as it was at the best moment.
@@ -103,6 +107,7 @@ impl Selection {
             recipe,
             device,
             base,
+            view,
             ..
         } = *training;
         let shown: Vec<&RgbImage> = held.iter().map(|image| &images[*image]).collect();
@@ -113,12 +118,14 @@ impl Selection {
         let inputs = [plain, viewed].map(|pictures| normalised(&pictures, preprocessing));
         let learning = recipe.schedule.steps - recipe.schedule.warm_up;
         let size = preprocessing.size;
-        let embedded = |input| embed(base.architecture, tensors, input, size, device);
+        let tiles = view.tiles.count();
+        let embedded = |input| embed(base.architecture, tensors, input, size, tiles, device);
         Ok(Some(Self {
             every: rule.every,
             began: [embedded(&inputs[0])?, embedded(&inputs[1])?],
             inputs,
             size,
+            tiles,
             kept: beginning,
             record: vec![0.0; learning.div_ceil(rule.every) as usize * FIELDS],
         }))
@@ -139,7 +146,7 @@ impl Selection {
         dropped: usize,
     ) -> Result<bool, TrainError> {
         let dim = architecture.embedding_dim;
-        let embedded = |input| embed(architecture, tensors, input, self.size, device);
+        let embedded = |input| embed(architecture, tensors, input, self.size, self.tiles, device);
         let now = [embedded(&self.inputs[0])?, embedded(&self.inputs[1])?];
         let signals =
             signals(&self.began, &now, dim).map_err(|_| TrainError::Diverged { step, loss: f64::NAN })?;
@@ -183,18 +190,20 @@ fn normalised(pictures: &[RgbImage], preprocessing: &Preprocessing) -> Vec<f32> 
         .collect()
 }
 
-/// Embeddings `[images, dim]` of `input` `[images, 3, size, size]`.
+/// Embeddings `[pictures, dim]` of `input` `[pictures * tiles, 3, size, size]`.
 fn embed(
     architecture: &'static Architecture,
     tensors: &[Tensor],
     input: &[f32],
     size: u32,
+    tiles: usize,
     device: tch::Device,
 ) -> Result<Vec<f32>, TrainError> {
     let network = Embedder::of_tensors(architecture, tensors, device);
     let batch = Embedder::BATCH * 3 * (size * size) as usize;
     let batches = input.chunks(batch).map(|input| network.embed(input, size));
-    Ok(batches.collect::<Result<Vec<_>, _>>()?.concat())
+    let of_tiles = batches.collect::<Result<Vec<_>, _>>()?.concat();
+    Ok(of_pictures(of_tiles, tiles, architecture.embedding_dim))
 }
 
 fn signals(
@@ -264,12 +273,14 @@ mod tests {
             held_out: 0.1,
             every: 10,
         };
-        for pictures in [100, 1_000] {
+        for (pictures, expected) in [(190, 0), (200, 20), (3_000, MOST)] {
             let (training, held) = split(Some(&rule), 6 * pictures, 6);
             assert_eq!(training.len() + held.len(), 6 * pictures);
-            assert!(!held.is_empty() && held.len() <= MOST);
+            assert_eq!(held.len(), 6 * expected);
             let whole = |picture: &[usize]| picture[0].is_multiple_of(6) && picture[5] == picture[0] + 5;
             assert!(held.chunks(6).all(|picture| picture.len() == 6 && whole(picture)));
         }
+        let (_, held) = split(Some(&rule), 64 * 3_000, 64);
+        assert!(held.len() <= MOST_TILES && held.len().is_multiple_of(64));
     }
 }

@@ -143,7 +143,7 @@ fn carried_out<L: Learner>(
     );
     if trains.len() < batch {
         return Err(TrainError::TooFewImages {
-            given: images.len(),
+            given: trains.len(),
             needed: batch,
         });
     }

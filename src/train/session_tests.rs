@@ -148,6 +148,25 @@ fn queue_and_moving_statistics_are_part_of_a_checkpoint() {
 }
 
 #[test]
+fn statistics_can_be_moved_by_large_crops_alone() {
+    let with = |norms: &str| QUICK.replace("skip-first = 8", &format!("skip-first = 8, norms = \"{norms}\""));
+    let [all, large] = ["moving", "moving-large"].map(|norms| {
+        let bench = Bench::new(&with(norms));
+        let outcome = in_one_go(&bench.training());
+        let norms = &outcome.learned.mask.norms;
+        assert!(
+            norms
+                .iter()
+                .all(|(index, values)| bench.base.values[*index] != *values),
+            "each has moved"
+        );
+        outcome
+    });
+    assert_ne!(all.learned.mask.norms, large.learned.mask.norms);
+    assert_ne!(all.losses, large.losses, "small crops are normalised otherwise");
+}
+
+#[test]
 fn checkpoints_come_in_time_and_none_after_the_lease_was_lost() {
     let bench = Bench::new(QUICK);
     let training = bench.training();

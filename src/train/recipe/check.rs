@@ -1,6 +1,6 @@
 //! Which numbers of a recipe make sense together.
 
-use super::{AugmentRule, Mode, Recipe, ScoreRule};
+use super::{AugmentRule, Granularity, HeadRule, MaskRule, Mode, Recipe, ScoreRule};
 use crate::train::TrainError;
 
 impl Recipe {
@@ -21,6 +21,19 @@ impl Recipe {
             blur,
             ..
         } = self.augment;
+        let MaskRule {
+            rate, momentum, pull, ..
+        } = self.mask;
+        let HeadRule {
+            hidden,
+            output,
+            prototypes,
+            ..
+        } = self.head;
+        let tuning = self.finetune.as_ref();
+        let learning = [rate, momentum, pull, self.head.rate, self.head.momentum]
+            .into_iter()
+            .chain(tuning.into_iter().flat_map(|rule| [rule.rate, rule.momentum]));
         let shares = [brightness, contrast, saturation, hue, unjittered, grey, blur];
         if let Some(flaw) =
             (self.experts.as_ref()).and_then(|rule| rule.flaw(self.schedule.batch, self.selection.as_ref()))
@@ -35,6 +48,20 @@ impl Recipe {
             (
                 self.mask.evidence.is_some() == (self.mask.rule == ScoreRule::Evidence),
                 "mask.rule = \"evidence\" and [mask.evidence] belong together",
+            ),
+            (
+                self.mask.evidence.is_none() || self.mask.granularity == Granularity::Weight,
+                "mask.rule = \"evidence\" weighs single weights: it needs granularity = \"weight\"",
+            ),
+            (
+                (self.mask.evidence.as_ref()).is_none_or(|rule| rule.price == 0.0 || !self.mask.normalise),
+                "mask.evidence.price is in nats of the loss: it needs normalise = false",
+            ),
+            (
+                learning
+                    .into_iter()
+                    .all(|number| number.is_finite() && number >= 0.0),
+                "rates, momentum and pull must be 0 or more",
             ),
             (
                 self.experts.is_none() || self.mode == Mode::Mask,
@@ -72,7 +99,10 @@ impl Recipe {
                 0.0 < self.mask.share && self.mask.share <= 1.0,
                 "mask.share must be above 0 and at most 1",
             ),
-            (self.head.prototypes > 1, "head.prototypes must be at least 2"),
+            (
+                hidden > 0 && output > 0 && prototypes > 1,
+                "a head needs a width, an output and at least 2 prototypes",
+            ),
             (
                 self.swav.temperature > 0.0 && self.swav.epsilon > 0.0,
                 "temperature and epsilon must be above 0",

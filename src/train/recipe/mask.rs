@@ -19,8 +19,8 @@ pub struct MaskRule {
     /// weights whose gradient keeps its sign over many batches fall. Without
     /// it nearly all flips go into the first layers.
     pub normalise: bool,
-    /// How strongly each score is drawn back to where it began, as a share of
-    /// its distance added to its gradient. Default 0: the paper has no weight decay.
+    /// How strongly each score is drawn towards the base, which keeps every weight, as
+    /// a share of its distance added to its gradient. Default 0: the paper has no weight decay.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pull: f64,
     /// How flips are chosen, with rule `evidence`.
@@ -68,7 +68,7 @@ pub struct EvidenceRule {
     pub window: u32,
     /// The least t-statistic of a flip: mean of its gradient over the standard error.
     pub confidence: f64,
-    /// What a bit of the artefact costs, in nats of the loss: a flip must bring more.
+    /// What a bit of the artefact costs, in nats of the loss: a flip must bring more. Needs `normalise = false`.
     pub price: f64,
     /// Most flips a window.
     pub most: usize,

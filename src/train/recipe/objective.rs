@@ -28,7 +28,7 @@ pub struct SwavRule {
     pub epsilon: f64,
     /// Rounds of Sinkhorn-Knopp.
     pub rounds: u32,
-    /// Rate of stochastic depth at the last block; grows linearly from 0 at the first. 0: none.
+    /// Rate of stochastic depth at the last block; grows linearly from 0 at the first. 0: none. ResNets have none, as published.
     pub drop_connect: f64,
     /// Projections of earlier batches that the codes are balanced over, too:
     /// for batches that are small beside the number of prototypes. Default none.

@@ -16,7 +16,39 @@ fn a_misspelt_field_and_a_senseless_number_are_refused() {
         .unwrap_err()
         .to_string();
     assert!(said.contains("temprature"), "{said}");
-    assert!(Recipe::parse(&good.replace("steps = 400", "steps = 30")).is_err());
+    for (right, wrong) in [
+        ("steps = 400", "steps = 30"),
+        ("rate = 0.0007", "rate = -1.0"),
+        ("rate = 0.15", "rate = nan"),
+        ("momentum = 0.9", "momentum = inf"),
+        ("output = 128", "output = 0"),
+        ("hidden = 512", "hidden = 0"),
+    ] {
+        assert!(Recipe::parse(&good.replace(right, wrong)).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn evidence_weighs_single_weights_and_prices_the_loss_as_it_is() {
+    let factory = include_str!("../../../recipes/factory.toml");
+    let evidence = |price: f64, more: &str| {
+        let rule = "window = 10, confidence = 4.0, most = 30, order = \"benefit\"";
+        let rule = format!("rule = \"evidence\"\nevidence = {{ {rule}, price = {price:?} }}\n{more}");
+        Recipe::parse(&factory.replace("normalise = true", &rule))
+    };
+    evidence(0.0, "normalise = true").unwrap();
+    evidence(0.1, "normalise = false").unwrap();
+    for (price, more, word) in [
+        (0.1, "normalise = true", "nats"),
+        (
+            0.0,
+            "normalise = true\ngranularity = \"filter\"",
+            "single weights",
+        ),
+    ] {
+        let said = evidence(price, more).unwrap_err().to_string();
+        assert!(said.contains(word), "{said}");
+    }
 }
 
 #[test]

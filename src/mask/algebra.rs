@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Bits, Mask};
+use crate::base::Architecture;
 
 /// How two masks over the same base agree in one tensor, or in all.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -60,6 +61,23 @@ pub fn agreement(first: &Mask, second: &Mask) -> BTreeMap<usize, Agreement> {
         }
     };
     indices.map(|index| (*index, of(*index))).collect()
+}
+
+/// How many outputs (filters of a convolution, rows of a matrix) the mask drops whole. Single dropped weights
+/// make what is stored smaller and no inference quicker; a network without these outputs could be built smaller.
+pub fn whole_outputs(mask: &Mask, architecture: &Architecture) -> usize {
+    let of = |(index, bits): (&usize, &Bits)| {
+        let spec = &architecture.tensors[*index];
+        let length = bits.len() / spec.rows().max(1);
+        let mut dropped = vec![0; spec.rows()];
+        bits.zeros().for_each(|at| dropped[at / length] += 1);
+        dropped.into_iter().filter(|dropped| *dropped == length).count()
+    };
+    mask.tensors
+        .iter()
+        .filter(|(_, bits)| !bits.is_empty())
+        .map(of)
+        .sum()
 }
 
 /// The sum over tensors; chance is that of drops spread over all of them.
@@ -138,6 +156,19 @@ mod tests {
                 prop_assert!((agreement.jaccard() - jaccard).abs() < 1e-12);
             }
         }
+    }
+
+    #[test]
+    fn an_output_counts_once_all_of_its_weights_are_dropped() {
+        let resnet = crate::base::architecture("resnet18").unwrap();
+        let kernel = (0..resnet.tensors.len())
+            .find(|index| resnet.tensors[*index].rows() > 2)
+            .unwrap();
+        let (spec, mut mask) = (&resnet.tensors[kernel], Mask::keeping_all(resnet, [kernel]));
+        assert_eq!(whole_outputs(&mask, resnet), 0);
+        let (length, bits) = (spec.len() / spec.rows(), mask.tensors.get_mut(&kernel).unwrap());
+        (length..3 * length - 1).for_each(|at| bits.set(at, false));
+        assert_eq!(whole_outputs(&mask, resnet), 1);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) struct DiffArgs {
 #[derive(Debug, Args)]
 pub(super) struct StatsArgs {
     /// The artefacts
-    #[arg(required = true, num_args = 2..)]
+    #[arg(required = true)]
     files: Vec<PathBuf>,
     /// The base of all (safetensors)
     #[arg(long)]
@@ -109,7 +109,7 @@ pub(super) fn diff(args: &DiffArgs) -> Result<(), ArtefactCommandError> {
 
 /// Runs `stats`.
 pub(super) fn stats(args: &StatsArgs) -> Result<(), ArtefactCommandError> {
-    let (_, read) = opened(&args.files, &args.base)?;
+    let (base, read) = opened(&args.files, &args.base)?;
     let names = args.files.iter().map(|path| path.display().to_string());
     let masks: Vec<_> = names.zip(read.iter().map(|(_, mask)| mask)).collect();
     let mut pairs = Vec::new();
@@ -126,11 +126,23 @@ pub(super) fn stats(args: &StatsArgs) -> Result<(), ArtefactCommandError> {
             line
         });
         let masks = masks.iter().map(|(name, mask)| {
-            json!({ "mask": name, "weights": mask.weights(), "dropped": mask.dropped(), "density": mask.density() })
+            let outputs = algebra::whole_outputs(mask, base.architecture);
+            json!({
+                "mask": name, "weights": mask.weights(), "dropped": mask.dropped(), "density": mask.density(),
+                "whole_outputs": outputs,
+            })
         });
         let (masks, pairs) = (masks.collect::<Vec<_>>(), pairs.collect::<Vec<_>>());
         printer::json(&json!({ "masks": masks, "pairs": pairs }));
         return Ok(());
+    }
+    for (name, mask) in &masks {
+        let outputs = algebra::whole_outputs(mask, base.architecture);
+        printer::line(&format!(
+            "{name}: {} of {} weights dropped, {outputs} whole outputs (only these could make an inference quicker)",
+            mask.dropped(),
+            mask.weights()
+        ));
     }
     for (first, second, agreement) in pairs {
         printer::line(&format!("{first} and {second}: {}", sentence(&agreement)));

@@ -7,7 +7,7 @@ use katagami::domain::gate::{GateSettings, Verdict};
 use katagami::domain::report::{Estimate, Report};
 
 use crate::sites::{Drawn, Site, shuffled};
-use crate::trainings::{Outcome, Worker, kept, set};
+use crate::trainings::{JUDGE, Outcome, Worker, kept, set};
 
 /// Edge length of the network's input in pixels.
 const SIZE: i64 = 64;
@@ -176,7 +176,8 @@ impl Study {
     }
 
     fn folder(&self, run: &Run) -> Outcome<PathBuf> {
-        let study = format!("gate 1 {}", run.kind.name());
+        // The report of a training holds what judged it, too.
+        let study = format!("gate {JUDGE} {}", run.kind.name());
         let mut sets = vec![self.sites[run.site].folder.as_path()];
         if run.kind == Kind::Foreign {
             sets.push(&self.foreign(run).folder);
@@ -196,9 +197,7 @@ impl Study {
     /// The folders of the pictures that the training sees, and of the labelled ones.
     fn pictures(&self, run: &Run) -> Outcome<(PathBuf, PathBuf)> {
         let drawn = |site: &Site| -> Outcome<Drawn> {
-            let key = self
-                .worker
-                .key("gate pictures 1", "", &[&site.folder], run.seed)?;
+            let key = self.worker.key("gate pictures", "", &[&site.folder], run.seed)?;
             site.drawn(&self.cache.join("pictures").join(key), run.seed)
         };
         let own = drawn(&self.sites[run.site])?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::trainings::{self, Outcome, Worker, kept, set};
+use crate::trainings::{self, JUDGE, Outcome, Worker, kept, set};
 use crate::trial;
 
 /// Minutes of a training by the default recipe on two idle cores.
@@ -90,6 +90,11 @@ impl Variant {
     }
 }
 
+/// The file of a judgement, beside its training.
+fn judged_file() -> String {
+    format!("judged-{JUDGE}.json")
+}
+
 /// A judged training.
 #[derive(Debug, Clone)]
 pub struct Judged {
@@ -139,7 +144,7 @@ impl Runs {
                     continue;
                 }
                 let [trained, judged] =
-                    ["trained.json", "judged.json"].map(|file| folder.join(file).exists());
+                    ["trained.json".to_owned(), judged_file()].map(|file| folder.join(file).exists());
                 kept += usize::from(trained && judged);
                 minutes += if trained { 0.0 } else { TRAINING * variant.length() };
                 minutes += if judged {
@@ -161,7 +166,7 @@ impl Runs {
 
     /// Where a training is kept.
     fn folder(&self, set: &Path, recipe: &str, seed: u64) -> Outcome<PathBuf> {
-        let key = self.worker.key("quality 1", recipe, &[set], seed)?;
+        let key = self.worker.key("quality", recipe, &[set], seed)?;
         Ok(self.cache.join(key))
     }
 
@@ -181,7 +186,7 @@ impl Runs {
             command.args(["--seed", &seed, "--json", "--out"]).arg(&product);
             command
         })?;
-        let judged = kept(&folder.join("judged.json"), &what, || {
+        let judged = kept(&folder.join(judged_file()), &what, || {
             let mut command = self.worker.command("judge");
             command.arg("--labelled").arg(set).arg("--json");
             // Where nothing fell there is no product: the base is judged against itself.

@@ -1,6 +1,8 @@
 //! What the benches that train share: trainings by the real executables, kept by
 //! all that decides them, and generated pictures.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -9,6 +11,13 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub mod textures;
+
+/// How trainings train. Whoever changes what a recipe makes of the same pictures gives it another number: what
+/// is kept was made by the trainer of its number. The digest of the executable would forget hours of trainings
+/// for each change of anything else.
+const TRAINER: u32 = 1;
+/// The same of how trainings are judged.
+pub const JUDGE: u32 = 2;
 
 /// What went well, or a sentence.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -36,6 +45,8 @@ pub fn named<'a>(set: &'a str, cache: &Path) -> Outcome<(&'a str, PathBuf)> {
 /// The worker's executable, and the base that it works on.
 pub struct Worker {
     bin: PathBuf,
+    /// The digests of sets that were read.
+    sets: RefCell<HashMap<PathBuf, [u8; 32]>>,
     /// The base's file.
     pub base: PathBuf,
 }
@@ -45,6 +56,7 @@ impl Worker {
     pub fn new(bin: &Path, base: &Path) -> Self {
         Self {
             bin: bin.to_owned(),
+            sets: RefCell::default(),
             base: base.to_owned(),
         }
     }
@@ -58,22 +70,35 @@ impl Worker {
         worker
     }
 
-    /// The digest of all that decides a training: the trainer, its base, recipe and seed, and the
-    /// pictures of `sets`, each a folder of classes. `study` says for what, and how it is read.
+    /// The digest of all that decides a training: trainer, base, recipe and seed, and the pictures of
+    /// `sets`, each a folder of classes. `study` says for what, and how it is read.
     pub fn key(&self, study: &str, recipe: &str, sets: &[&Path], seed: u64) -> Outcome<String> {
         let mut digest = Sha256::new();
-        digest.update(format!("{study} {} {seed}\n{recipe}", env!("CARGO_PKG_VERSION")));
+        digest.update(format!("{study} {TRAINER} {seed}\n{recipe}"));
+        // A base lies in a folder that is called by its digest.
         digest.update(self.base.to_string_lossy().as_bytes());
         for set in sets {
-            for (class, files) in classes(set)? {
-                digest.update(class.as_encoded_bytes());
-                for file in files {
-                    digest.update(file.file_name().unwrap_or_default().as_encoded_bytes());
-                    digest.update(fs::metadata(&file)?.len().to_le_bytes());
-                }
-            }
+            digest.update(self.pictures(set)?);
         }
         Ok(hex::encode(digest.finalize())[..24].to_owned())
+    }
+
+    /// The digest of the pictures of a set and of their classes.
+    fn pictures(&self, set: &Path) -> Outcome<[u8; 32]> {
+        if let Some(known) = self.sets.borrow().get(set) {
+            return Ok(*known);
+        }
+        let mut digest = Sha256::new();
+        for (class, files) in classes(set)? {
+            digest.update(class.as_encoded_bytes());
+            for file in files {
+                digest.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+                digest.update(Sha256::digest(fs::read(&file)?));
+            }
+        }
+        let found = digest.finalize().into();
+        self.sets.borrow_mut().insert(set.to_owned(), found);
+        Ok(found)
     }
 }
 

@@ -92,6 +92,30 @@ fn too_few_images_for_a_recipe_are_declined_with_the_number_that_would_do() {
 }
 
 #[test]
+fn five_hundred_images_are_enough_to_choose_a_moment_by_some_of_them() {
+    let shop = Workshop::new();
+    for number in 0..500 {
+        shop.puts(
+            &format!("images/{number}.png"),
+            &png(texture(number, 34, number % 7 == 0)),
+        );
+    }
+    let recipe = format!("selection = {{ held-out = 0.1, every = 1 }}\n{QUICK}");
+    shop.puts("selecting.toml", recipe.as_bytes());
+    let report = shop.at("report.json");
+    let more = ["--report", report.to_str().unwrap()];
+    let told = shop
+        .trains(shop.at("selecting.toml").to_str().unwrap(), &more)
+        .good()
+        .json();
+    assert_eq!(told["images"], 500, "{told}");
+    let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    let moments = report["training"]["moments"].as_array().unwrap();
+    assert!(!moments.is_empty(), "{report}");
+    assert_eq!(report["health"]["images"], 500);
+}
+
+#[test]
 fn a_class_of_ninety_five_percent_is_judged_or_the_gate_says_what_is_missing() {
     let shop = Workshop::new();
     for number in 0..12 {

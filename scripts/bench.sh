@@ -87,7 +87,7 @@ gate() {
 
 # Whether masks are worth pulling: by labels that no training saw. SETS (default "elpv textures"; also
 # elpv-poly, elpv-mono, NAME=DIR), DATA=DIR (a folder of classes, called as the folder is), SEEDS (default
-# "0 1 2"), RIVALS (default "finetune norms"), CURVE=true, RECIPE=FILE; TRIAL=true: a few steps, no figures.
+# "0 1 2"), RIVALS (default "finetune norms"; may be nothing), CURVE=true, RECIPE=FILE; TRIAL=true: a few steps, no figures.
 # Says first how long it takes; what was trained is kept.
 quality() {
     local sets base

@@ -35,9 +35,9 @@ struct Arguments {
     /// Seeds of the masks; rivals are trained with the first
     #[arg(long, env = "SEEDS", value_delimiter = ' ', default_value = "0 1 2")]
     seeds: Vec<u64>,
-    /// What else is trained: finetune, norms
-    #[arg(long, env = "RIVALS", value_delimiter = ' ', default_value = "finetune norms", value_parser = Variant::named)]
-    rivals: Vec<Variant>,
+    /// What else is trained: finetune, norms, or nothing
+    #[arg(long, env = "RIVALS", default_value = "finetune norms")]
+    rivals: String,
     /// Also five points of size against KPI
     #[arg(long, env = "CURVE")]
     curve: bool,
@@ -65,9 +65,10 @@ fn run(arguments: &Arguments) -> Outcome<()> {
         base,
         cache,
         seeds,
-        rivals,
         ..
     } = arguments;
+    let rivals = arguments.rivals.split_whitespace().map(Variant::named);
+    let rivals = &rivals.collect::<Result<Vec<_>, _>>()?;
     let first = *seeds.first().ok_or("give at least one seed: SEEDS=\"0 1 2\"")?;
     let runs = Runs::new(bin, base, cache, arguments.recipe.as_deref(), arguments.trial)?;
     let mut sets = Vec::new();

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use katagami::base::{BaseStore, Manifest, Preprocessing, Role, Weights, architecture, write_safetensors};
 use katagami::domain::{Digest, MaskVersion, Timestamp};
-use katagami::mask::{ExecutionProfile, Figures, Header, Mask, apply, encode};
+use katagami::mask::{ExecutionProfile, Figures, Header, Limits, Mask, apply, decode, encode};
 
 /// What a command answered.
 pub struct Answer {
@@ -134,6 +134,26 @@ pub fn artefact_over(base: &Weights) -> (Header, Vec<u8>) {
     let header = header_of(&mask, base);
     let bytes = encode(&header, &mask, base).unwrap();
     (header, bytes)
+}
+
+/// The same for pictures of `size` pixels, prepared as the base's architecture prepares them.
+pub fn artefact_at(base: &Weights, size: u32) -> Vec<u8> {
+    let (header, bytes) = artefact_over(base);
+    let mask = decode(&bytes, Limits::default()).unwrap().mask(base).unwrap();
+    let preprocessing = Preprocessing {
+        size,
+        ..Preprocessing::of_architecture(base.architecture.name)
+    };
+    let preprocessing = preprocessing.digest();
+    encode(
+        &Header {
+            preprocessing,
+            ..header
+        },
+        &mask,
+        base,
+    )
+    .unwrap()
 }
 
 /// A mask that drops 2 % of the head convolution, and of these a few others for each version: long enough

@@ -112,7 +112,7 @@ fn an_embedding_has_the_architectures_length_and_a_mask_changes_it() {
     let base = generated_base(1);
     let path = stored(&base, folder.path(), "base.safetensors");
     let mask = folder.path().join("mask.kgm");
-    std::fs::write(&mask, crate::support::artefact_over(&base).1).unwrap();
+    std::fs::write(&mask, crate::support::artefact_at(&base, 32)).unwrap();
     let picture = pictures(folder.path(), 1).join("0.pgm");
     let (base, mask, picture) = (
         path.to_str().unwrap(),
@@ -139,6 +139,10 @@ fn an_embedding_has_the_architectures_length_and_a_mask_changes_it() {
         "embed", "--base", base, "--mask", mask, "--device", "cpu", "--size", "32", picture,
     ]);
     assert!(masked.good().json()["embedding"] != embedding["embedding"]);
+    let larger = worker(&[
+        "embed", "--base", base, "--mask", mask, "--device", "cpu", "--size", "48", picture,
+    ]);
+    assert!(larger.refused(2).contains("use --size 32"));
 }
 
 #[test]
@@ -217,7 +221,7 @@ fn a_mask_that_changes_nothing_does_not_pass_the_gate() {
     let base = generated_base(1);
     let path = stored(&base, folder.path(), "base.safetensors");
     let mask = folder.path().join("mask.kgm");
-    std::fs::write(&mask, crate::support::artefact_over(&base).1).unwrap();
+    std::fs::write(&mask, crate::support::artefact_at(&base, 32)).unwrap();
     let labelled = folder.path().join("labelled");
     for class in ["good", "scratched"] {
         std::fs::rename(pictures(folder.path(), 6), labelled_folder(&labelled, class)).unwrap();
@@ -251,7 +255,17 @@ fn a_mask_that_changes_nothing_does_not_pass_the_gate() {
         }
     }
     let one_class = format!("{labelled}/good");
-    let wrong = ["judge", "--base", base, "--mask", mask, "--labelled", &one_class];
+    let wrong = [
+        "judge",
+        "--base",
+        base,
+        "--mask",
+        mask,
+        "--size",
+        "32",
+        "--labelled",
+        &one_class,
+    ];
     assert!(worker(&wrong).refused(2).contains("at least two folders"));
 }
 

@@ -98,13 +98,15 @@ impl ModelArgs {
     /// Refuses a mask whose training saw pictures prepared otherwise.
     fn check_preprocessing(&self, mask: &Header) -> Result<(), WorkerCommandError> {
         let is_its = |size: &u32| self.preprocessing_at(*size).digest() == mask.preprocessing;
-        if is_its(&self.size) {
+        let its = SIZES.clone().find(is_its);
+        // A view with a size of its own is seen at that one.
+        if is_its(&self.size) || (its.is_some() && mask.view.size.is_some()) {
             return Ok(());
         }
         Err(WorkerCommandError::OtherPreprocessing {
             arch: self.arch.clone(),
             size: self.size,
-            its: SIZES.clone().find(is_its),
+            its,
         })
     }
 

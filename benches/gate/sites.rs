@@ -16,7 +16,7 @@ const IMAGES: usize = 160;
 /// Labelled pictures that the gate sees.
 const VALIDATION: usize = 120;
 /// Most labelled pictures of the truth.
-const TEST: usize = 320;
+pub const TEST: usize = 800;
 /// Edge length of the shuffled pictures.
 const EDGE: u32 = 64;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use katagami::domain::gate::{GateSettings, Verdict};
 use katagami::domain::report::{Estimate, Report};
 
-use crate::sites::{Drawn, Site, shuffled};
+use crate::sites::{Drawn, Site, TEST, shuffled};
 use crate::trainings::{JUDGE, Outcome, Worker, kept, set};
 
 /// Edge length of the network's input in pixels.
@@ -177,7 +177,7 @@ impl Study {
 
     fn folder(&self, run: &Run) -> Outcome<PathBuf> {
         // The report of a training holds what judged it, too.
-        let study = format!("gate {JUDGE} {}", run.kind.name());
+        let study = format!("gate {JUDGE} {TEST} {}", run.kind.name());
         let mut sets = vec![self.sites[run.site].folder.as_path()];
         if run.kind == Kind::Foreign {
             sets.push(&self.foreign(run).folder);
@@ -197,7 +197,9 @@ impl Study {
     /// The folders of the pictures that the training sees, and of the labelled ones.
     fn pictures(&self, run: &Run) -> Outcome<(PathBuf, PathBuf)> {
         let drawn = |site: &Site| -> Outcome<Drawn> {
-            let key = self.worker.key("gate pictures", "", &[&site.folder], run.seed)?;
+            let key = self
+                .worker
+                .key(&format!("gate pictures {TEST}"), "", &[&site.folder], run.seed)?;
             site.drawn(&self.cache.join("pictures").join(key), run.seed)
         };
         let own = drawn(&self.sites[run.site])?;
@@ -213,8 +215,9 @@ impl Study {
     }
 }
 
-/// The default recipe, made so small that a training takes half a minute. Its rate is so
-/// much higher that scores move as far in fewer steps; that of a fast one is 50 times the default.
+/// The default recipe, made so small that a training takes half a minute. Its rate is so much
+/// higher that chance moves scores as far in fewer steps, by the root of their number: were it
+/// higher by the number itself, most flips would be chance's. That of a fast one is 50 times the default.
 fn recipe_of(run: &Run) -> Outcome<String> {
     let mut recipe: toml::Table = include_str!("../../recipes/factory.toml").parse()?;
     let of_schedule = |field: &str| recipe["schedule"][field].as_integer().ok_or("no schedule");
@@ -225,7 +228,7 @@ fn recipe_of(run: &Run) -> Outcome<String> {
     let rate = match run.kind {
         Kind::Fast => 50.0 * rate,
         Kind::Random if run.seed % 4 == 2 => 50.0 * rate,
-        _ => rate * learning / (STEPS - WARM_UP) as f64,
+        _ => rate * (learning / (STEPS - WARM_UP) as f64).sqrt(),
     };
     set(&mut recipe, "mask", "rate", rate)?;
     let schedule = [

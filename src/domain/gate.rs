@@ -4,8 +4,8 @@
 //! that pays for the mean holds the mask. What passes is shown at a confidence
 //! that allows for the masks that the same images have judged before; what is
 //! worse is refused without that allowance. Without labels, a mask
-//! passes only if instance retrieval *and* effective rank have gained and no
-//! signal has lost: three label-free updates of seven made k-NN worse in
+//! passes only if instance retrieval *and* effective rank have gained, no
+//! signal has lost and BatchNorm's statistics are the base's: three label-free updates of seven made k-NN worse in
 //! arXiv 2409.07577, and one set measured here lost accuracy while its
 //! effective rank rose by 2 %, which is why a gain of rank starts at 5 %.
 
@@ -20,6 +20,8 @@ use super::report::{Both, Estimate, LabelFree, Widened};
 pub struct Evidence {
     /// The best checkpoint is the base itself: no bit has fallen.
     pub unchanged: bool,
+    /// It moves BatchNorm's statistics.
+    pub moved_statistics: bool,
     /// The comparison on labelled images, if there are any.
     pub labelled: Option<LabelledEvidence>,
     /// The signals without labels; read only where `labelled` is `None`.
@@ -136,7 +138,11 @@ pub fn judge(evidence: &Evidence, settings: &GateSettings) -> Verdict {
     }
     let whole = match (&evidence.labelled, &evidence.label_free) {
         (Some(labelled), _) => judge_labelled(labelled, settings),
-        (None, Some(signals)) => judge_signals(signals, settings),
+        (None, Some(signals)) => match judge_signals(signals, settings) {
+            // Measured: all signals gained where moved statistics alone cost four points of accuracy.
+            Verdict::Passed if evidence.moved_statistics => held(Reason::MovedStatistics),
+            verdict => verdict,
+        },
         (None, None) => held(Reason::NoEvidence),
     };
     let worse = evidence.worse.iter().map(Reason::from);

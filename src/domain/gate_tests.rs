@@ -223,6 +223,28 @@ fn no_signal_decides_alone() {
 }
 
 #[test]
+fn moved_statistics_need_labels() {
+    let mut evidence = signals(120.0, 0.3, 0.1, 0.9);
+    evidence.moved_statistics = true;
+    assert_eq!(
+        judge(&evidence, &GateSettings::default()),
+        held(Reason::MovedStatistics)
+    );
+    evidence.labelled = Some(LabelledEvidence {
+        difference: Estimate {
+            value: 0.05,
+            lower: 0.02,
+            upper: 0.08,
+        },
+        widened: None,
+        unit: 1.0,
+        images: 400,
+        smallest_class: 90,
+    });
+    assert_eq!(judge(&evidence, &GateSettings::default()), Verdict::Passed);
+}
+
+#[test]
 fn a_space_that_is_filled_less_is_one_loss_by_rank_and_cosine() {
     let parted = by_signals(92.0, 0.51, 0.1, 0.9);
     assert_eq!((rank(&parted), parted.reasons().len()), (1, 2), "{parted:?}");

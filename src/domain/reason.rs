@@ -16,6 +16,8 @@ pub enum Reason {
     NoEvidence,
     /// A figure is not a number, or an interval is upside down.
     UnusableEvidence,
+    /// BatchNorm's statistics have moved, and there are no labels.
+    MovedStatistics,
     /// No worse than the base, but no better either.
     NoMeasurableEffect,
     /// The interval is too wide.
@@ -124,6 +126,9 @@ impl fmt::Display for Reason {
                 f.write_str("there is no evidence: neither labelled images nor label-free signals")
             }
             Self::UnusableEvidence => f.write_str("the evidence is unusable: a figure is not a number"),
+            Self::MovedStatistics => f.write_str(
+                "statistics of BatchNorm have moved, which only labelled images can tell to be a gain",
+            ),
             Self::NoMeasurableEffect => f.write_str("no measurable effect"),
             Self::TooFewImages {
                 images,

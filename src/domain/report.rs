@@ -378,6 +378,7 @@ impl Report {
         let signals = label_free.clone().filter(|_| validation.is_none());
         let evidence = Evidence {
             unchanged: training.is_unchanged(),
+            moved_statistics: training.moved_statistics > 0,
             labelled,
             label_free: signals,
             worse: worse.clone(),

@@ -192,13 +192,15 @@ pub async fn needed(tx: &mut Tx, job: JobId) -> Result<Job, CatalogError> {
     get(tx, job).await?.ok_or(CatalogError::NoSuchJob { job })
 }
 
-/// The newest job of a site that left a report, with its snapshot and that report.
-pub async fn newest_report(
+/// The newest jobs of a site that left reports, at most `most`, with their snapshots and reports.
+pub async fn newest_reports(
     tx: &mut Tx,
     site: &SiteName,
-) -> Result<Option<(JobId, SnapshotId, Digest)>, CatalogError> {
-    const SQL: &str = "SELECT id, snapshot, report FROM job WHERE site = $1 AND report IS NOT NULL ORDER BY id DESC LIMIT 1";
-    Ok(on!(tx, db => sqlx::query_as(SQL).bind(site).fetch_optional(db).await?))
+    most: u32,
+) -> Result<Vec<(JobId, SnapshotId, Digest)>, CatalogError> {
+    const SQL: &str = "SELECT id, snapshot, report FROM job WHERE site = $1 AND report IS NOT NULL
+        ORDER BY id DESC LIMIT $2";
+    Ok(on!(tx, db => sqlx::query_as(SQL).bind(site).bind(i64::from(most)).fetch_all(db).await?))
 }
 
 /// The jobs of a site, newest first.

@@ -20,8 +20,8 @@ use super::report::{Both, Estimate, LabelFree, Widened};
 pub struct Evidence {
     /// The best checkpoint is the base itself: no bit has fallen.
     pub unchanged: bool,
-    /// It moves BatchNorm's statistics.
-    pub moved_statistics: bool,
+    /// Its statistics of BatchNorm are not the base's.
+    pub own_statistics: bool,
     /// The comparison on labelled images, if there are any.
     pub labelled: Option<LabelledEvidence>,
     /// The signals without labels; read only where `labelled` is `None`.
@@ -140,7 +140,7 @@ pub fn judge(evidence: &Evidence, settings: &GateSettings) -> Verdict {
         (Some(labelled), _) => judge_labelled(labelled, settings),
         (None, Some(signals)) => match judge_signals(signals, settings) {
             // Measured: all signals gained where moved statistics alone cost four points of accuracy.
-            Verdict::Passed if evidence.moved_statistics => held(Reason::MovedStatistics),
+            Verdict::Passed if evidence.own_statistics => held(Reason::MovedStatistics),
             verdict => verdict,
         },
         (None, None) => held(Reason::NoEvidence),

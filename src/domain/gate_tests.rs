@@ -225,7 +225,7 @@ fn no_signal_decides_alone() {
 #[test]
 fn moved_statistics_need_labels() {
     let mut evidence = signals(120.0, 0.3, 0.1, 0.9);
-    evidence.moved_statistics = true;
+    evidence.own_statistics = true;
     assert_eq!(
         judge(&evidence, &GateSettings::default()),
         held(Reason::MovedStatistics)

@@ -16,7 +16,7 @@ pub enum Reason {
     NoEvidence,
     /// A figure is not a number, or an interval is upside down.
     UnusableEvidence,
-    /// BatchNorm's statistics have moved, and there are no labels.
+    /// BatchNorm's statistics are not the base's, and there are no labels.
     MovedStatistics,
     /// No worse than the base, but no better either.
     NoMeasurableEffect,

@@ -224,6 +224,9 @@ pub struct TrainingFigures {
     /// BatchNorm statistics that are not as the training began with them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub moved_statistics: u64,
+    /// BatchNorm statistics that are not the base's: moved by this training, or by one that it follows.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub own_statistics: u64,
     /// The moments that the best was chosen from, where the recipe looks for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moments: Vec<MomentFigures>,
@@ -378,7 +381,7 @@ impl Report {
         let signals = label_free.clone().filter(|_| validation.is_none());
         let evidence = Evidence {
             unchanged: training.is_unchanged(),
-            moved_statistics: training.moved_statistics > 0,
+            own_statistics: training.own_statistics > 0,
             labelled,
             label_free: signals,
             worse: worse.clone(),

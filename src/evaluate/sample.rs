@@ -3,11 +3,12 @@
 
 /// Most labelled pictures that a model is asked about.
 pub const MOST: usize = 8_000;
-/// What a class keeps at least, if it has so many.
+/// What a class keeps, if it has so many and there is room for as many of each.
 const FEWEST: usize = 50;
 
-/// Which of the pictures with these labels to ask about: all, or of more than `most` about so many, the classes as
-/// frequent as they are. Evenly over their order, so the same ones each time.
+/// Which of the pictures with these labels to ask about: all, or of more than `most` about so many (at most twice
+/// that, where many classes are rare), the classes as frequent as they are. Evenly over their order, so the same
+/// ones each time.
 pub fn sample(labels: &[usize], most: usize) -> Vec<usize> {
     if labels.len() <= most {
         return (0..labels.len()).collect();
@@ -17,7 +18,7 @@ pub fn sample(labels: &[usize], most: usize) -> Vec<usize> {
     for class in 0..classes {
         let of: Vec<usize> = (0..labels.len()).filter(|at| labels[*at] == class).collect();
         let share = (of.len() * most).div_ceil(labels.len());
-        let kept = share.max(FEWEST).min(of.len());
+        let kept = share.max(FEWEST.min(most / classes)).min(of.len());
         chosen.extend((0..kept).map(|nth| of[nth * of.len() / kept]));
     }
     chosen.sort_unstable();
@@ -48,7 +49,7 @@ mod tests {
         ) {
             let chosen = sample(&labels, most);
             prop_assert!(chosen.is_sorted_by(|one, next| one < next));
-            prop_assert!(chosen.len() <= most.max(labels.len().min(most + 5 * (FEWEST + 1))));
+            prop_assert!(chosen.len() <= 2 * most + 5);
             let classes = |of: &mut dyn Iterator<Item = usize>| of.collect::<BTreeSet<usize>>();
             prop_assert_eq!(
                 classes(&mut chosen.iter().map(|at| labels[*at])),

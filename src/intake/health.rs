@@ -5,11 +5,12 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::{Intake, IntakeError};
 use crate::blobs::BlobError;
-use crate::catalog::{images, jobs, rejections, sites};
-use crate::domain::health::{EmbeddingHealth, Finding, Look, findings};
+use crate::catalog::{images, jobs, rejections, sites, snapshots};
+use crate::domain::health::{EmbeddingHealth, Exclusion, Finding, FindingCode, Look, findings};
 use crate::domain::report::Report;
-use crate::domain::{Digest, JobId, SiteName, SnapshotId};
+use crate::domain::{Digest, JobId, SiteName};
 use crate::wire::v1::health::Rejections;
+use crate::wire::v1::snapshots::ExcludedImage;
 
 /// The health of a site, every finding with all its images.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,22 +21,15 @@ pub struct SiteHealth {
     pub unmeasured: u64,
     /// What was found, embeddings' findings last.
     pub findings: Vec<Finding>,
-    /// What the newest report says of embeddings.
-    pub embeddings: Option<OfEmbeddings>,
+    /// The job whose report embeddings' findings are from, and what it says, what its training
+    /// left out for such a finding included.
+    pub embeddings: Option<(JobId, EmbeddingHealth)>,
     /// Files that were rejected.
     pub rejected: Rejections,
 }
 
-/// What a report says of embeddings, and whose.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OfEmbeddings {
-    /// The job whose report it is.
-    pub job: JobId,
-    /// The images that it trained on.
-    pub snapshot: SnapshotId,
-    /// What it says.
-    pub health: EmbeddingHealth,
-}
+/// Newest reports of a site of which one is looked for that says something of embeddings.
+const REPORTS: u32 = 10;
 
 impl Intake {
     /// Looks at no more than `most` images that came before intake measured any.
@@ -80,23 +74,21 @@ impl Intake {
         sites::needed(&mut tx, site).await?;
         let seen = images::seen(&mut tx, site).await?;
         let rejected = rejections::newest(&mut tx, site, rejections).await?;
-        let report = jobs::newest_report(&mut tx, site).await?;
-        drop(tx);
-        let embeddings = match report {
-            Some((job, snapshot, report)) => {
-                (self.embedding_health(&report).await?).map(|health| OfEmbeddings {
-                    job,
-                    snapshot,
-                    health,
-                })
+        let reports = jobs::newest_reports(&mut tx, site, REPORTS).await?;
+        let mut embeddings = None;
+        for (job, snapshot, report) in reports {
+            if let Some(health) = self.embedding_health(&report).await? {
+                let left_out = snapshots::excluded(&mut tx, snapshot).await?;
+                embeddings = Some((job, with_left_out(health, &left_out)));
+                break;
             }
-            None => None,
-        };
+        }
+        drop(tx);
         let (images, unmeasured) = (seen.len(), seen.iter().filter(|seen| seen.look.is_none()).count());
         // Of 100,000 images a tenth of a second, in which this thread should serve others.
         let mut found = tokio::task::spawn_blocking(move || findings(&seen)).await?;
-        if let Some(of) = &embeddings {
-            found.extend(of.health.findings.iter().cloned());
+        if let Some((_, health)) = &embeddings {
+            found.extend(health.findings.iter().cloned());
         }
         Ok(SiteHealth {
             images: images as u64,
@@ -118,4 +110,29 @@ impl Intake {
             }
         }
     }
+}
+
+/// Adds the images that a training left out for what an earlier one had found: its report cannot
+/// say anything of them, and they would come back with the next snapshot.
+fn with_left_out(mut health: EmbeddingHealth, left_out: &[ExcludedImage]) -> EmbeddingHealth {
+    for code in FindingCode::ALL
+        .into_iter()
+        .filter(|code| code.is_of_embeddings())
+    {
+        let of_code = |image: &&ExcludedImage| image.reasons.contains(&Exclusion::Finding(code));
+        let before: Vec<Digest> = (left_out.iter().filter(of_code))
+            .map(|image| image.image)
+            .collect();
+        if before.is_empty() {
+            continue;
+        }
+        if let Some(finding) = health.findings.iter_mut().find(|finding| finding.code == code) {
+            finding.count += before.len() as u64;
+            finding.images.extend(before);
+        } else {
+            let explanation = "found by an earlier training and left out of the newest".to_owned();
+            health.findings.push(Finding::of(code, explanation, before));
+        }
+    }
+    health
 }

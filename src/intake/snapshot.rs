@@ -106,17 +106,6 @@ async fn reasons(intake: &Intake, site: &SiteName, exclude: &[Exclusion]) -> Res
                 .push(Exclusion::Finding(finding.code));
         }
     }
-    // The report says nothing of images that its training left out for what an earlier one had found.
-    if let Some(of) = &health.embeddings {
-        for left_out in snapshots::excluded(&mut intake.catalog.read().await?, of.snapshot).await? {
-            for reason in left_out.reasons {
-                if matches!(reason, Exclusion::Finding(code) if code.is_of_embeddings() && codes.contains(&code))
-                {
-                    reasons.entry(left_out.image).or_default().push(reason);
-                }
-            }
-        }
-    }
     Ok(reasons)
 }
 

@@ -22,10 +22,9 @@ use crate::evaluate::{self, Embeddings, Settings, Views};
 
 /// Fewest held-out pictures that a signal is read from.
 const FEWEST: usize = 20;
-/// Most that are held out: signals are steady long before, and each moment embeds all of them twice.
+/// Most images that are held out, tiles counted, unless fewer pictures would be too few: signals are steady
+/// long before, all are in memory, and each moment embeds them twice.
 const MOST: usize = 200;
-/// Most tiles of theirs: all are in memory at once.
-const MOST_TILES: usize = 4_000;
 /// The seed of the second views: neither the training's nor the gate's.
 const VIEW_SEED: u64 = 0x6b_65_65_70;
 /// Numbers of a moment in [`Selection::record`].
@@ -65,7 +64,7 @@ pub(super) fn split(rule: Option<&SelectionRule>, images: usize, tiles: usize) -
     let (mut held, mut training): (Vec<usize>, Vec<usize>) = all()
         .into_iter()
         .partition(|image| image / tiles % nth == nth - 1);
-    let most = MOST.min(MOST_TILES / tiles) * tiles;
+    let most = (MOST / tiles).max(FEWEST) * tiles;
     if held.len() > most {
         training.extend(held.split_off(most));
         training.sort_unstable();
@@ -273,14 +272,13 @@ mod tests {
             held_out: 0.1,
             every: 10,
         };
-        for (pictures, expected) in [(190, 0), (200, 20), (3_000, MOST)] {
+        for (pictures, expected) in [(190, 0), (200, 20), (3_000, 33)] {
             let (training, held) = split(Some(&rule), 6 * pictures, 6);
             assert_eq!(training.len() + held.len(), 6 * pictures);
             assert_eq!(held.len(), 6 * expected);
             let whole = |picture: &[usize]| picture[0].is_multiple_of(6) && picture[5] == picture[0] + 5;
             assert!(held.chunks(6).all(|picture| picture.len() == 6 && whole(picture)));
         }
-        let (_, held) = split(Some(&rule), 64 * 3_000, 64);
-        assert!(held.len() <= MOST_TILES && held.len().is_multiple_of(64));
+        assert_eq!(split(Some(&rule), 64 * 3_000, 64).1.len(), 64 * FEWEST);
     }
 }

@@ -197,13 +197,6 @@ pub fn perform(
     let Some(images) = decoded(input, events) else {
         return Ok(AttemptOutcome::Stopped);
     };
-    let Some(health) = evidence::health_of(input, &images, device, events)? else {
-        return Ok(AttemptOutcome::Stopped);
-    };
-    for finding in &health.findings {
-        let (code, count) = (finding.code.word(), finding.count);
-        events.note(&format!("{code}: {count} images, {}", finding.explanation));
-    }
     let mut stages = Stages::new(input, events)?;
     let (resume, keep) = (stages.resume(&input.resume), stages.keep(input));
     let outcome = trained::<Scores>(input, &images, device, &resume, keep, &mut stages)?;
@@ -225,6 +218,9 @@ pub fn perform(
         left_out: input.left_out,
     };
     if training.is_unchanged() {
+        let Some(health) = evidence::health_of(input, &images, device, &mut stages)? else {
+            return Ok(AttemptOutcome::Stopped);
+        };
         let report = Report {
             view: input.view,
             health: Some(health),
@@ -404,15 +400,13 @@ fn figures(input: &AttemptInput, outcome: &Outcome<TrainedMask>) -> TrainingFigu
         kept: bits.count_ones() as u64,
     });
     let parent = input.start.as_ref();
+    let differing =
+        |one: &[f32], other: &[f32]| one.iter().zip(other).filter(|(one, other)| one != other).count();
     let moved = |(index, values): (&usize, &Vec<f32>)| {
         let began = parent.and_then(|parent| parent.mask.norms.get(index));
-        let began = began.unwrap_or(&input.base.values[*index]);
-        began
-            .iter()
-            .zip(values)
-            .filter(|(began, value)| began != value)
-            .count() as u64
+        differing(began.unwrap_or(&input.base.values[*index]), values) as u64
     };
+    let own = |(index, values): (&usize, &Vec<f32>)| differing(&input.base.values[*index], values) as u64;
     let moment = |moment: &Moment| MomentFigures {
         step: u64::from(moment.step),
         dropped: u64::from(moment.dropped),
@@ -423,6 +417,7 @@ fn figures(input: &AttemptInput, outcome: &Outcome<TrainedMask>) -> TrainingFigu
     TrainingFigures {
         experts: Vec::new(),
         moved_statistics: mask.norms.iter().map(moved).sum(),
+        own_statistics: mask.norms.iter().map(own).sum(),
         moments: moments.iter().map(moment).collect(),
         loss: losses
             .iter()
@@ -460,16 +455,14 @@ fn reported(input: &AttemptInput, judged: Judged, training: TrainingFigures, ima
         input.gate,
     );
     // There are labels, so `no evidence` would not tell anybody what to do.
-    if let Some(images) = too_few_of_a_class {
-        report.gate.verdict = Verdict::Held {
-            reasons: vec![Reason::TooFewOfAClass {
-                images,
-                enough: match input.kpi {
-                    Kpi::FewShot => input.gate.least_per_class.max(SHOTS as usize + 1),
-                    _ => input.gate.least_per_class,
-                },
-            }],
+    if let (Some(images), Verdict::Held { reasons }) = (too_few_of_a_class, &mut report.gate.verdict) {
+        let enough = match input.kpi {
+            Kpi::FewShot => input.gate.least_per_class.max(SHOTS as usize + 1),
+            _ => input.gate.least_per_class,
         };
+        for reason in reasons.iter_mut().filter(|reason| **reason == Reason::NoEvidence) {
+            *reason = Reason::TooFewOfAClass { images, enough };
+        }
     }
     Report {
         test,

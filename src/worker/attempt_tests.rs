@@ -7,6 +7,7 @@ use crate::domain::image::Metadata;
 use crate::mask::{Limits, apply_artefact, decode};
 use crate::train::device::DeviceChoice;
 use crate::train::generated::{QUICK, generated_base};
+use crate::train::recipe::Norms;
 use crate::worker::pictures::Source;
 
 /// A small grey picture of stripes, as a PGM file in memory.
@@ -96,6 +97,24 @@ fn artefact(outcome: AttemptOutcome) -> (crate::mask::Artefact, Report, Vec<u8>)
         AttemptOutcome::Stopped => panic!("nobody stopped it"),
         AttemptOutcome::NoImprovement { .. } => panic!("weights fall with this rate"),
     }
+}
+
+#[test]
+fn a_successor_of_moved_statistics_has_statistics_of_its_own() {
+    let mut input = input();
+    input.recipe.mask.norms = Norms::Moving;
+    let (parent, report, scores) = artefact(carried_out(&input, &mut Diary::default()));
+    assert!(report.training.moved_statistics > 0);
+    input.recipe.mask.norms = Norms::Frozen;
+    input.start = Some(Parent {
+        version: parent.header.version,
+        scores,
+        mask: parent.mask(&input.base).unwrap(),
+    });
+    let (_, report, _) = artefact(carried_out(&input, &mut Diary::default()));
+    let training = &report.training;
+    assert_eq!(training.moved_statistics, 0);
+    assert!(training.own_statistics > 0, "the gate must know of them");
 }
 
 #[test]

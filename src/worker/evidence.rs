@@ -8,7 +8,7 @@ use super::attempt::{AttemptError, AttemptEvents, AttemptInput};
 use super::control::random_mask;
 use super::experts::TrainedExperts;
 use super::health::health;
-use super::images::{Images, most_pictures};
+use super::images::{Images, most_labelled, most_pictures};
 use super::pictures::{LabelledPicture, decode_all};
 use crate::base::{Preprocessing, Weights};
 use crate::domain::health::EmbeddingHealth;
@@ -89,33 +89,34 @@ struct Embedded {
     viewed: Vec<f32>,
 }
 
-/// What the base's embeddings say of the training's images, before anything is trained. None if ordered to stop.
+/// What the base's embeddings say of images and labels, where there is no mask to compare. None if ordered to stop.
 pub(super) fn health_of(
     input: &AttemptInput,
     images: &Images,
     device: tch::Device,
     events: &mut dyn AttemptEvents,
 ) -> Result<Option<EmbeddingHealth>, AttemptError> {
-    // The training will decline.
-    if images.tiles.len() < input.recipe.schedule.batch {
-        return Ok(Some(EmbeddingHealth::default()));
-    }
+    let splits = [Split::Validation, Split::Test].map(|split| labelled(input, split, events));
     let preprocessing = &input.preprocessing.seen(&input.view);
     let tiles = input.view.tiles.count();
     let (_, plain) = shown(images, preprocessing, tiles);
     let mut reporter = Reporter {
-        phase: Phase::Fetch,
         done: 0,
-        all: plain.len(),
+        all: plain.len() + splits.iter().map(|split| split.tiles.len()).sum::<usize>(),
         events,
     };
     let base = Model::Single(Embedder::new(&input.base, device)?);
     let embed = |shown: &[RgbImage]| base.embed_pictures(shown, tiles, preprocessing);
-    let Some(embeddings) = reporter.embed(&plain, tiles, embed)? else {
-        return Ok(None);
-    };
-    let embeddings = Embeddings::new(&embeddings, base.width())?;
-    Ok(Some(health(&embeddings, &images.digests, &[])?))
+    let mut embedded = Vec::new();
+    for shown in [&plain, &splits[0].tiles, &splits[1].tiles] {
+        let Some(embeddings) = reporter.embed(shown, tiles, embed)? else {
+            return Ok(None);
+        };
+        embedded.push(embeddings);
+    }
+    let of = |at: usize| Embeddings::new(&embedded[at], base.width());
+    let sets = [(&splits[0], of(1)?), (&splits[1], of(2)?)];
+    Ok(Some(health(&of(0)?, &images.digests, &sets)?))
 }
 
 /// The images that signals rest on, as they are cropped and as the network sees them whole.
@@ -124,7 +125,8 @@ fn shown<'a>(
     preprocessing: &Preprocessing,
     tiles: usize,
 ) -> (Vec<&'a RgbImage>, Vec<RgbImage>) {
-    let pictures = MOST_SIGNAL_IMAGES.min(MOST_SIGNAL_TILES / tiles);
+    let most = most_pictures(tiles, preprocessing.size);
+    let pictures = MOST_SIGNAL_IMAGES.min(MOST_SIGNAL_TILES / tiles).min(most);
     let shown: Vec<&RgbImage> = images.tiles.iter().take(pictures * tiles).collect();
     let plain = (shown.par_iter())
         .map(|image| preprocessing.resize(image, preprocessing.size))
@@ -152,7 +154,6 @@ pub(super) fn judged(
     let both = validation.tiles.len() + test.tiles.len() + plain.len() + viewed.len();
     let dim = input.base.architecture.embedding_dim;
     let mut reporter = Reporter {
-        phase: Phase::Judge,
         done: 0,
         all: 2 * both + test.tiles.len(),
         events,
@@ -338,7 +339,7 @@ fn labelled(input: &AttemptInput, split: Split, events: &mut dyn AttemptEvents) 
         class.expect("each class is among the classes")
     };
     let size = input.preprocessing.seen(&input.view).size;
-    let most = most_pictures(input.view.tiles.count(), size).min(sample::MOST);
+    let most = most_labelled(input.view.tiles.count(), size);
     let all = chosen.len();
     let judging = sample::sample(
         &chosen
@@ -382,7 +383,6 @@ fn labelled(input: &AttemptInput, split: Split, events: &mut dyn AttemptEvents) 
 
 /// Says how many tiles are embedded, and asks whether to go on.
 struct Reporter<'a> {
-    phase: Phase,
     done: usize,
     all: usize,
     events: &'a mut dyn AttemptEvents,
@@ -401,7 +401,7 @@ impl Reporter<'_> {
             embeddings.extend(embed(batch)?);
             self.done += batch.len();
             let order = self.events.progress(Progress {
-                phase: self.phase,
+                phase: Phase::Judge,
                 step: self.done as u64,
                 steps: self.all as u64,
                 ..Progress::default()

@@ -7,6 +7,7 @@ use super::attempt::{AttemptEvents, AttemptInput};
 use super::pictures::{Picture, decode_all};
 use crate::domain::job::{Order, Phase, Progress};
 use crate::domain::{Digest, View, snapshot};
+use crate::evaluate::sample;
 
 /// Pictures that are decoded between two questions whether to go on.
 const CHUNK: usize = 256;
@@ -77,6 +78,11 @@ pub(super) fn most_pictures(tiles: usize, edge: u32) -> usize {
     MOST_BYTES / (tiles * 3 * edge as usize * edge as usize)
 }
 
+/// How many labelled ones.
+pub(super) fn most_labelled(tiles: usize, edge: u32) -> usize {
+    most_pictures(tiles, edge).clamp(1, sample::MOST)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,7 +91,7 @@ mod tests {
     fn large_sets_of_many_tiles_are_sampled_and_ordinary_ones_are_not() {
         assert_eq!(most_pictures(1, 192), 38_836);
         assert_eq!(most_pictures(64, 192), 606);
-        // The largest that a view may ask for still leaves a batch.
-        assert!(most_pictures(64, 2 * 448) >= 1);
+        // The largest crops of the most tiles.
+        assert_eq!(most_pictures(64, 2 * 1_024), 5);
     }
 }

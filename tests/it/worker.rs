@@ -143,6 +143,31 @@ fn an_embedding_has_the_architectures_length_and_a_mask_changes_it() {
         "embed", "--base", base, "--mask", mask, "--device", "cpu", "--size", "48", picture,
     ]);
     assert!(larger.refused(2).contains("use --size 32"));
+    // Ready-made input has a size of its own.
+    for size in ["32", "48"] {
+        let input = folder.path().join(size);
+        let input = input.to_str().unwrap();
+        worker(&[
+            "embed",
+            "--base",
+            base,
+            "--device",
+            "cpu",
+            "--size",
+            size,
+            "--save-input",
+            input,
+            picture,
+        ])
+        .good();
+        let embedded = worker(&[
+            "embed", "--base", base, "--mask", mask, "--device", "cpu", "--input", input,
+        ]);
+        match size {
+            "32" => drop(embedded.good()),
+            _ => assert!(embedded.refused(2).contains("at 32 pixels, not at 48")),
+        }
+    }
 }
 
 #[test]

@@ -46,7 +46,7 @@ enum ArtefactCommand {
     },
     /// Compare two masks over the same base: what both drop, tensor by tensor, and against chance
     Diff(sets::DiffArgs),
-    /// Compare several masks over the same base, each with each
+    /// Count what masks over one base drop, whole outputs too, and compare each with each
     Stats(sets::StatsArgs),
     /// Write the mask that drops what several masks drop
     Merge(sets::MergeArgs),

@@ -231,6 +231,7 @@ fn training(report: &Report) {
         flips,
         flips_against_parent,
         moved_statistics,
+        own_statistics: _,
         moments,
         experts,
         seconds,

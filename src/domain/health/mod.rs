@@ -19,7 +19,7 @@ use super::image::PerceptualHash;
 
 pub use rules::findings;
 
-/// Most images that a report lists of one finding, as many as it looks at; the count says how many there are.
+/// Most images that a report lists of one finding, as many as it looks at of those that train; the count says how many there are.
 pub const MOST_LISTED: usize = 1_000;
 
 /// What may be wrong with an image.

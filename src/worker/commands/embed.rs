@@ -54,7 +54,12 @@ pub fn embed(args: &EmbedArgs) -> Result<(), WorkerCommandError> {
     };
     let sight = Sight {
         preprocessing: args.model.preprocessing(),
-        view: args.model.view(header.as_ref())?,
+        view: match &args.input {
+            Some(path) => args
+                .model
+                .view_at(header.as_ref(), InputFile::open(path)?.size())?,
+            None => args.model.view(header.as_ref())?,
+        },
     };
     let size = sight.seen().size;
     let tiles = sight.view.tiles.count();

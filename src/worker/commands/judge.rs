@@ -20,6 +20,7 @@ use crate::train::experts::embed::Model;
 use crate::train::{Embedder, TrainError};
 use crate::worker::control::random_mask;
 use crate::worker::error::WorkerCommandError;
+use crate::worker::images::most_labelled;
 
 /// Arguments of `judge`.
 #[derive(Debug, Args)]
@@ -72,7 +73,10 @@ pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
         .flat_map(|(label, (_, paths))| paths.iter().map(move |path| (label, path)))
         .collect();
     let labels: Vec<usize> = labelled.iter().map(|(label, _)| *label).collect();
-    let judging = sample::sample(&labels, sample::MOST);
+    let judging = sample::sample(
+        &labels,
+        most_labelled(view.tiles.count(), preprocessing.seen(&view).size),
+    );
     if judging.len() < labelled.len() {
         printer::note(&format!(
             "{} of the {} pictures judge: more take too much memory",

@@ -66,10 +66,15 @@ impl ModelArgs {
     }
 
     /// The view that `mask` was trained with, if one is given: any other on the command line is refused,
-    /// and so is another size of input.
+    /// and so is input of another size.
     fn view(&self, mask: Option<&Header>) -> Result<View, WorkerCommandError> {
+        self.view_at(mask, self.size)
+    }
+
+    /// As [`ModelArgs::view`], of input of `size` that comes ready-made.
+    fn view_at(&self, mask: Option<&Header>, size: u32) -> Result<View, WorkerCommandError> {
         if let Some(mask) = mask {
-            self.check_preprocessing(mask)?;
+            self.check_preprocessing(mask, size)?;
         }
         let view = match (self.view, mask) {
             (Some(given), Some(mask)) => {
@@ -96,16 +101,16 @@ impl ModelArgs {
     }
 
     /// Refuses a mask whose training saw pictures prepared otherwise.
-    fn check_preprocessing(&self, mask: &Header) -> Result<(), WorkerCommandError> {
+    fn check_preprocessing(&self, mask: &Header, size: u32) -> Result<(), WorkerCommandError> {
         let is_its = |size: &u32| self.preprocessing_at(*size).digest() == mask.preprocessing;
         let its = SIZES.clone().find(is_its);
         // A view with a size of its own is seen at that one.
-        if is_its(&self.size) || (its.is_some() && mask.view.size.is_some()) {
+        if is_its(&size) || (its.is_some() && mask.view.size.is_some()) {
             return Ok(());
         }
         Err(WorkerCommandError::OtherPreprocessing {
             arch: self.arch.clone(),
-            size: self.size,
+            size,
             its,
         })
     }

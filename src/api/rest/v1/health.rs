@@ -36,14 +36,13 @@ pub async fn show(
     let health = app.intake.health(&site, most).await?;
     let wanted = |code: FindingCode| query.finding.is_none_or(|only| only == code);
     let findings = health.findings.into_iter().filter(|finding| wanted(finding.code));
-    let judged_by = health.embeddings.as_ref().map(|of| of.job);
-    let labels = health.embeddings.map(|of| of.health.labels);
-    let labels = labels.filter(|_| wanted(FindingCode::LabelError));
+    let (judged_by, embeddings) = health.embeddings.unzip();
+    let labels = embeddings.filter(|_| wanted(FindingCode::LabelError));
     Ok(Json(Health {
         images: health.images,
         unmeasured: health.unmeasured,
         findings: findings.map(|finding: Finding| finding.bounded(most)).collect(),
-        labels: labels.into_iter().flatten().take(most).collect(),
+        labels: labels.map_or_else(Vec::new, |health| health.labels.into_iter().take(most).collect()),
         judged_by,
         rejected: health.rejected,
     }))

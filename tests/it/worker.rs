@@ -252,22 +252,25 @@ fn a_mask_that_changes_nothing_does_not_pass_the_gate() {
         std::fs::rename(pictures(folder.path(), 6), labelled_folder(&labelled, class)).unwrap();
     }
     let [base, mask, labelled] = [&path, &mask, &labelled].map(|path| path.to_str().unwrap());
-    let arguments = [
-        "judge",
-        "--base",
-        base,
-        "--mask",
-        mask,
-        "--labelled",
-        labelled,
-        "--size",
-        "32",
-        "--device",
-        "cpu",
-    ];
-    let judged = worker(&[&arguments[..], &["--neighbours", "1", "--json"]].concat())
-        .good()
-        .json();
+    let judge = |labelled: &str| {
+        worker(&[
+            "judge",
+            "--base",
+            base,
+            "--mask",
+            mask,
+            "--labelled",
+            labelled,
+            "--size",
+            "32",
+            "--device",
+            "cpu",
+            "--neighbours",
+            "1",
+            "--json",
+        ])
+    };
+    let judged = judge(labelled).good().json();
     assert_eq!(judged["images"], 12);
     assert_eq!(judged["classes"], serde_json::json!(["good", "scratched"]));
     assert_eq!(judged["gate"]["verdict"], "held", "{judged}");
@@ -280,18 +283,7 @@ fn a_mask_that_changes_nothing_does_not_pass_the_gate() {
         }
     }
     let one_class = format!("{labelled}/good");
-    let wrong = [
-        "judge",
-        "--base",
-        base,
-        "--mask",
-        mask,
-        "--size",
-        "32",
-        "--labelled",
-        &one_class,
-    ];
-    assert!(worker(&wrong).refused(2).contains("at least two folders"));
+    assert!(judge(&one_class).refused(2).contains("at least two folders"));
 }
 
 /// The arguments of a quick training, with what is special at the end.

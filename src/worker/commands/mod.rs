@@ -103,9 +103,12 @@ impl ModelArgs {
     /// Refuses a mask whose training saw pictures prepared otherwise.
     fn check_preprocessing(&self, mask: &Header, size: u32) -> Result<(), WorkerCommandError> {
         let is_its = |size: &u32| self.preprocessing_at(*size).digest() == mask.preprocessing;
+        if is_its(&size) {
+            return Ok(());
+        }
         let its = SIZES.clone().find(is_its);
         // A view with a size of its own is seen at that one.
-        if is_its(&size) || (its.is_some() && mask.view.size.is_some()) {
+        if its.is_some() && mask.view.size.is_some() {
             return Ok(());
         }
         Err(WorkerCommandError::OtherPreprocessing {

@@ -5,9 +5,10 @@
 //! that allows for the masks that the same images have judged before; what is
 //! worse is refused without that allowance. Without labels, a mask
 //! passes only if instance retrieval *and* effective rank have gained, no
-//! signal has lost and BatchNorm's statistics are the base's: three label-free updates of seven made k-NN worse in
-//! arXiv 2409.07577, and one set measured here lost accuracy while its
-//! effective rank rose by 2 %, which is why a gain of rank starts at 5 %.
+//! signal has lost and BatchNorm's statistics are the base's: three label-free
+//! updates of seven made k-NN worse in arXiv 2409.07577, and one set measured
+//! here lost accuracy while its effective rank rose by 2 %, which is why a gain
+//! of rank starts at 5 %.
 
 use serde::{Deserialize, Serialize};
 

@@ -63,7 +63,8 @@ pub struct GateSettings {
     pub rank_gain: f64,
     /// Share of effective rank that counts as lost. Default .05.
     pub rank_loss: f64,
-    /// Rise of the mean pairwise cosine that counts as collapsing. Default .1.
+    /// Rise of the mean pairwise cosine, as a share of what it has left to 1, that
+    /// counts as collapsing. Default 1/3.
     pub cosine_rise: f64,
     /// Share of neighbours that must stay. Default .3.
     pub least_stability: f64,
@@ -81,7 +82,7 @@ impl Default for GateSettings {
             least_per_class: 10,
             rank_gain: 0.05,
             rank_loss: 0.05,
-            cosine_rise: 0.1,
+            cosine_rise: 1.0 / 3.0,
             least_stability: 0.3,
             cluster_loss: 0.2,
             decay_drift: 0.5,
@@ -226,7 +227,7 @@ fn judge_signals(signals: &LabelFree, settings: &GateSettings) -> Verdict {
     let (base, mask) = (&signals.base, &signals.mask);
     let lost = [
         (Signal::Collapse, base.mean_cosine, mask.mean_cosine, {
-            mask.mean_cosine > base.mean_cosine + settings.cosine_rise
+            mask.mean_cosine - base.mean_cosine > settings.cosine_rise * (1.0 - base.mean_cosine)
         }),
         (Signal::EffectiveRank, base.effective_rank, mask.effective_rank, {
             mask.effective_rank < base.effective_rank * (1.0 - settings.rank_loss)

@@ -246,8 +246,20 @@ fn moved_statistics_need_labels() {
 
 #[test]
 fn a_space_that_is_filled_less_is_one_loss_by_rank_and_cosine() {
-    let parted = by_signals(92.0, 0.51, 0.1, 0.9);
+    let parted = by_signals(92.0, 0.56, 0.1, 0.9);
     assert_eq!((rank(&parted), parted.reasons().len()), (1, 2), "{parted:?}");
+}
+
+#[test]
+fn embeddings_collapse_by_the_share_of_their_distance_that_they_lose() {
+    let verdict = |before: f64, after: f64| {
+        let mut evidence = signals(120.0, after, 0.1, 0.9);
+        evidence.label_free.as_mut().unwrap().base.mean_cosine = before;
+        judge(&evidence, &GateSettings::default())
+    };
+    // Solar cells gained accuracy by the first; shuffled pixels, which are alike from the start, made the second.
+    assert_eq!(verdict(0.54, 0.65), Verdict::Passed);
+    assert_eq!(rank(&verdict(0.88, 0.95)), 1);
 }
 
 #[test]

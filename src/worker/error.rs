@@ -28,6 +28,9 @@ pub enum WorkerCommandError {
     /// An option that means nothing to a fine-tuning.
     #[error("this recipe fine-tunes the weights, and only masks are judged: leave out {0}")]
     OnlyForMasks(&'static str),
+    /// Nothing to compare.
+    #[error("there are fewer than two pictures below `{}`", .0.display())]
+    TooFewPictures(PathBuf),
     /// The caption of a labelled picture cannot be read.
     #[error("the caption `{}` cannot be read ({reason}); mend it or take it away", path.display())]
     Caption {
@@ -108,6 +111,7 @@ impl Problem for WorkerCommandError {
             Self::UnknownArchitecture(_)
             | Self::Labelled { .. }
             | Self::OnlyForMasks(_)
+            | Self::TooFewPictures(_)
             | Self::Input { .. }
             | Self::Caption { .. }
             | Self::OtherPreprocessing { .. }
@@ -133,6 +137,7 @@ impl Problem for WorkerCommandError {
             Self::UnknownArchitecture(_) => "architecture_unknown",
             Self::Labelled { .. } => "labels_unusable",
             Self::OnlyForMasks(_) => "only_for_masks",
+            Self::TooFewPictures(_) => "too_few_pictures",
             Self::Input { .. } => "input_unusable",
             Self::Caption { .. } => "caption_invalid",
             Self::OtherPreprocessing { .. } => "other_preprocessing",

@@ -8,29 +8,20 @@ use super::attempt::{AttemptError, AttemptEvents, AttemptInput};
 use super::control::random_mask;
 use super::experts::TrainedExperts;
 use super::health::health;
-use super::images::{Images, most_labelled, most_pictures};
+use super::images::{Images, most_labelled};
 use super::pictures::{LabelledPicture, decode_all};
-use crate::base::{Preprocessing, Weights};
+use super::signals::{self, SignalPictures, Space};
+use crate::base::Weights;
 use crate::domain::health::EmbeddingHealth;
 use crate::domain::image::Metadata;
 use crate::domain::job::{Order, Phase, Progress};
 use crate::domain::report::{Kpi, LabelFree, LabelledFigures};
 use crate::domain::{Digest, Split};
-use crate::evaluate::{self, Asked, Embeddings, EvaluateError, Heard, Settings, Views, sample};
+use crate::evaluate::{self, Asked, Embeddings, EvaluateError, Heard, Settings, sample};
 use crate::mask::cascade::Inference;
 use crate::mask::{Mask, apply};
 use crate::train::experts::embed::{Cascade, Model, batch};
-use crate::train::{Embedder, TrainError, augment};
-
-/// Most training images that the label-free signals rest on: effective rank
-/// takes time with the cube of their number, and is steady long before.
-const MOST_SIGNAL_IMAGES: usize = 1_000;
-/// Most tiles of them: all are in memory at once.
-const MOST_SIGNAL_TILES: usize = 4_000;
-/// Most training images (or tiles) whose patches are looked at, of each at most four.
-const MOST_PATCH_IMAGES: usize = 192;
-/// The seed of the second views. Not the training's: the gate draws its own.
-const VIEW_SEED: u64 = 0x76_69_65_77;
+use crate::train::{Embedder, TrainError};
 
 /// What is known of a mask besides its training.
 pub(super) struct Judged {
@@ -76,17 +67,13 @@ impl Labelled {
     }
 }
 
-/// Embeddings of one model: the labelled ones `[pictures, width]` as whoever runs it gets them. The others
-/// are as long as the base's, `[pictures, dim]`: what was reduced and whitened says nothing of how it fills
-/// a space, so a cascade's are those of each picture's own expert, and its patches, of tiles, the dispatcher's.
-#[derive(Default)]
+/// What one model makes of the pictures: of the labelled ones embeddings `[pictures, width]`, as whoever
+/// runs it gets them.
 struct Embedded {
     width: usize,
-    validation: Vec<f32>,
     test: Vec<f32>,
-    plain: Vec<f32>,
-    patches: Vec<f32>,
-    viewed: Vec<f32>,
+    validation: Vec<f32>,
+    space: Space,
 }
 
 /// What the base's embeddings say of images and labels, where there is no mask to compare. None if ordered to stop.
@@ -99,7 +86,10 @@ pub(super) fn health_of(
     let splits = [Split::Validation, Split::Test].map(|split| labelled(input, split, events));
     let preprocessing = &input.preprocessing.seen(&input.view);
     let tiles = input.view.tiles.count();
-    let (_, plain) = shown(images, preprocessing, tiles);
+    let plain = signals::whole(
+        &signals::chosen(&images.tiles, tiles, preprocessing),
+        preprocessing,
+    );
     let mut reporter = Reporter {
         done: 0,
         all: plain.len() + splits.iter().map(|split| split.tiles.len()).sum::<usize>(),
@@ -119,21 +109,6 @@ pub(super) fn health_of(
     Ok(Some(health(&of(0)?, &images.digests, &sets)?))
 }
 
-/// The images that signals rest on, as they are cropped and as the network sees them whole.
-fn shown<'a>(
-    images: &'a Images,
-    preprocessing: &Preprocessing,
-    tiles: usize,
-) -> (Vec<&'a RgbImage>, Vec<RgbImage>) {
-    let most = most_pictures(tiles, preprocessing.size);
-    let pictures = MOST_SIGNAL_IMAGES.min(MOST_SIGNAL_TILES / tiles).min(most);
-    let shown: Vec<&RgbImage> = images.tiles.iter().take(pictures * tiles).collect();
-    let plain = (shown.par_iter())
-        .map(|image| preprocessing.resize(image, preprocessing.size))
-        .collect();
-    (shown, plain)
-}
-
 /// Compares `mask`, or the cascade that `experts` make of it, with the base; `images` are the
 /// training's. None if ordered to stop.
 pub(super) fn judged(
@@ -148,50 +123,38 @@ pub(super) fn judged(
     let test = labelled(input, Split::Test, events);
     let preprocessing = &input.preprocessing.seen(&input.view);
     let tiles = input.view.tiles.count();
-    let (shown, plain) = shown(images, preprocessing, tiles);
-    let viewed = augment::views(&shown, &input.recipe.augment, preprocessing, VIEW_SEED);
+    let pictures = SignalPictures::of(&images.tiles, tiles, &input.recipe.augment, preprocessing);
 
-    let both = validation.tiles.len() + test.tiles.len() + plain.len() + viewed.len();
     let dim = input.base.architecture.embedding_dim;
     let mut reporter = Reporter {
         done: 0,
-        all: 2 * both + test.tiles.len(),
+        all: 2 * (validation.tiles.len() + test.tiles.len() + pictures.len()) + test.tiles.len(),
         events,
     };
-    let mut embedded = |model: &Model, only_test: bool| {
-        let mut found = Embedded {
-            width: model.width(),
-            ..Embedded::default()
+    let labelled_embeddings = |reporter: &mut Reporter, model: &Model, set: &Labelled| {
+        reporter.embed(&set.tiles, tiles, |shown| {
+            model.embed_pictures(shown, tiles, preprocessing)
+        })
+    };
+    let mut embedded = |model: &Model| {
+        let Some(test) = labelled_embeddings(&mut reporter, model, &test)? else {
+            return Ok(None);
         };
-        for (shown, into, wanted, labelled) in [
-            (&test.tiles, &mut found.test, true, true),
-            (&validation.tiles, &mut found.validation, !only_test, true),
-            (&plain, &mut found.plain, !only_test, false),
-            (&viewed, &mut found.viewed, !only_test, false),
-        ] {
-            if !wanted {
-                continue;
-            }
-            let embed = |shown: &[RgbImage]| match model {
-                Model::Cascade(cascade) if !labelled => cascade.embed_by_experts(shown, tiles, preprocessing),
-                model => model.embed_pictures(shown, tiles, preprocessing),
-            };
-            let Some(embeddings) = reporter.embed(shown, tiles, embed)? else {
-                return Ok(None);
-            };
-            *into = embeddings;
-        }
-        if !only_test {
-            let network = match model {
-                Model::Single(network) => network,
-                Model::Cascade(cascade) => cascade.dispatcher(),
-            };
-            found.patches = network.patches(&plain[..plain.len().min(MOST_PATCH_IMAGES)], preprocessing)?;
-        }
-        Ok::<_, AttemptError>(Some(found))
+        let Some(validation) = labelled_embeddings(&mut reporter, model, &validation)? else {
+            return Ok(None);
+        };
+        let space = pictures.space(model, |shown| {
+            reporter.embed(shown, tiles, |shown| model.embed_own(shown, tiles, preprocessing))
+        })?;
+        Ok::<_, AttemptError>(space.map(|space| Embedded {
+            width: model.width(),
+            test,
+            validation,
+            space,
+        }))
     };
     let single = |weights: &Weights| Embedder::new(weights, device).map(Model::Single);
-    let Some(of_base) = embedded(&single(&input.base)?, false)? else {
+    let Some(of_base) = embedded(&single(&input.base)?)? else {
         return Ok(None);
     };
     let masked = apply(mask, input.base.clone())?;
@@ -199,12 +162,12 @@ pub(super) fn judged(
         None => single(&masked)?,
         Some(experts) => Model::Cascade(cascade(masked, experts, &input.base, device)?),
     };
-    let Some(of_mask) = embedded(&model, false)? else {
+    let Some(of_mask) = embedded(&model)? else {
         return Ok(None);
     };
     drop(model);
     let random = apply(&random_mask(mask, input.seed), input.base.clone())?;
-    let Some(of_random) = embedded(&single(&random)?, true)? else {
+    let Some(of_random) = labelled_embeddings(&mut reporter, &single(&random)?, &test)? else {
         return Ok(None);
     };
 
@@ -213,8 +176,12 @@ pub(super) fn judged(
         (&validation, Embeddings::new(&of_base.validation, dim)?),
         (&test, Embeddings::new(&of_base.test, dim)?),
     ];
-    let health = health(&Embeddings::new(&of_base.plain, dim)?, &images.digests, &sets)?;
-    let label_free = evaluate::label_free(&views(&of_base, dim)?, &views(&of_mask, dim)?, &settings)?;
+    let health = health(
+        &Embeddings::new(&of_base.space.whole, dim)?,
+        &images.digests,
+        &sets,
+    )?;
+    let label_free = evaluate::label_free(&of_base.space.views(dim)?, &of_mask.space.views(dim)?, &settings)?;
     let mut too_few_of_a_class = None;
     let mut hear = |split: Split, set: &Labelled, embeddings: &[f32], width: usize| {
         if set.labels.is_empty() {
@@ -271,7 +238,7 @@ pub(super) fn judged(
         Split::Test,
         &test,
         &of_base.test,
-        &[(&of_mask.test, of_mask.width), (&of_random.test, dim)],
+        &[(&of_mask.test, of_mask.width), (&of_random, dim)],
     )?
     .into_iter();
     let (of_test, random_mask) = (of_test.next(), of_test.next());
@@ -309,19 +276,6 @@ fn cascade(
         Inference::Conditional,
         device,
     )?)
-}
-
-/// Two views of the same images in one model's space.
-fn views(model: &Embedded, dim: usize) -> Result<Views<'_>, EvaluateError> {
-    Ok(Views {
-        first: Embeddings::new(&model.plain, dim)?,
-        second: Embeddings::new(&model.viewed, dim)?,
-        patches: if model.patches.is_empty() {
-            None
-        } else {
-            Some(Embeddings::new(&model.patches, dim)?)
-        },
-    })
 }
 
 /// Decodes the pictures of one split; what is no picture is noted and left out.

@@ -3,7 +3,7 @@
 //! Part of that executable, not of the library: see `src/bin/katagami-worker.rs`.
 //!
 //! - [`attempt`]: pictures in, a judged mask out. Knows no server and no files' names;
-//! - [`pictures`], [`experts`], [`evidence`], [`control`]: its parts;
+//! - [`pictures`], [`experts`], [`evidence`], [`signals`], [`control`]: its parts;
 //! - [`finetune`](mod@finetune): the same training of the weights themselves, to compare;
 //!   [`trace`](mod@trace): its numbers, for another implementation to follow;
 //! - [`commands`]: `embed`, `train`, `judge` and `devices`, for people;
@@ -28,6 +28,7 @@ pub mod patience;
 pub mod pictures;
 pub mod progress;
 pub mod run;
+mod signals;
 mod trace;
 mod work;
 
@@ -42,7 +43,7 @@ pub enum WorkerCommand {
     Embed(commands::EmbedArgs),
     /// Train a mask from a folder of unlabeled pictures, and judge it; or fine-tune, to compare
     Train(Box<commands::TrainArgs>),
-    /// Compare a mask with its base on labelled pictures, and say whether it may be released
+    /// Compare a mask with its base, on labelled pictures or without labels, and say whether it may be released
     Judge(commands::JudgeArgs),
     /// List what can compute here: NVIDIA cards and the CPU
     Devices(commands::DevicesArgs),

@@ -286,6 +286,57 @@ fn a_mask_that_changes_nothing_does_not_pass_the_gate() {
     assert!(judge(&one_class).refused(2).contains("at least two folders"));
 }
 
+#[test]
+fn without_labels_a_mask_is_judged_by_signals_and_weights_are_not_taken_for_the_base() {
+    let folder = tempfile::tempdir().unwrap();
+    let bases = [1, 2].map(generated_base);
+    let [base, other] =
+        [1, 2].map(|n| stored(&bases[n - 1], folder.path(), &format!("base-{n}.safetensors")));
+    let mask = folder.path().join("mask.kgm");
+    std::fs::write(&mask, crate::support::artefact_at(&bases[0], 32)).unwrap();
+    let images = pictures(folder.path(), 6);
+    std::fs::copy(images.join("0.pgm"), images.join("again.pgm")).unwrap();
+    std::fs::write(images.join("notes.txt"), "no picture").unwrap();
+    let [base, other, mask, images] = [&base, &other, &mask, &images].map(|path| path.to_str().unwrap());
+    let judge = |more: &[&str]| {
+        let fixed = ["judge", "--base", base, "--size", "32", "--device", "cpu"];
+        worker(&[&fixed, more].concat())
+    };
+    let judged = judge(&["--mask", mask, "--images", images, "--json"]).good();
+    assert!(judged.err.contains("notes.txt"), "{}", judged.err);
+    let judged = judged.json();
+    assert_eq!(judged["images"], 6, "{judged}");
+    assert_eq!(judged["gate"]["verdict"], "held", "{judged}");
+    let signals = &judged["label_free"];
+    assert!(signals["stability"].as_f64().unwrap() > 0.0, "{judged}");
+    assert!(
+        signals["retrieval"]["difference"]["lower"].is_number(),
+        "{judged}"
+    );
+    let said = judge(&["--mask", mask, "--images", images]).good().out;
+    assert!(
+        said.starts_with("held: ") && said.contains("effective rank of patches"),
+        "{said}"
+    );
+
+    let weights = judge(&["--weights", other, "--images", images]).good().out;
+    assert!(!weights.contains("no improvement"), "{weights}");
+    let itself = judge(&["--weights", base, "--images", images]).good().out;
+    assert!(itself.starts_with("held: no improvement"), "{itself}");
+
+    let both = judge(&["--mask", mask, "--images", images, "--labelled", images]);
+    assert_eq!(both.code, Some(2), "{}", both.out);
+    assert!(
+        both.err.contains("cannot be used with '--labelled"),
+        "{}",
+        both.err
+    );
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let refused = judge(&["--mask", mask, "--images", empty.to_str().unwrap()]).refused(2);
+    assert!(refused.contains("fewer than two pictures"), "{refused}");
+}
+
 /// The arguments of a quick training, with what is special at the end.
 pub fn training<'a>(base: &'a str, images: &'a str, recipe: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let fixed = [

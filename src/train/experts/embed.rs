@@ -49,13 +49,8 @@ impl Cascade {
         })
     }
 
-    /// The dispatcher's network.
-    pub fn dispatcher(&self) -> &Embedder {
-        &self.networks[0]
-    }
-
     /// Embeddings `[pictures, dim]` of each picture by its own expert alone, as they come: neither centred nor reduced.
-    pub fn embed_by_experts(
+    fn embed_by_experts(
         &self,
         shown: &[RgbImage],
         tiles: usize,
@@ -150,6 +145,28 @@ impl Model {
         in_batches(shown, tiles, preprocessing, |input, size| {
             self.embed(input, size, tiles)
         })
+    }
+
+    /// Embeddings `[pictures, dim]`, as long as the base's: what was reduced and whitened says nothing of
+    /// how it fills a space, so a cascade's are those of each picture's own expert.
+    pub fn embed_own(
+        &self,
+        shown: &[RgbImage],
+        tiles: usize,
+        preprocessing: &Preprocessing,
+    ) -> Result<Vec<f32>, TrainError> {
+        match self {
+            Self::Single(_) => self.embed_pictures(shown, tiles, preprocessing),
+            Self::Cascade(cascade) => cascade.embed_by_experts(shown, tiles, preprocessing),
+        }
+    }
+
+    /// The network itself; of a cascade the dispatcher's.
+    pub fn plain(&self) -> &Embedder {
+        match self {
+            Self::Single(network) => network,
+            Self::Cascade(cascade) => &cascade.networks[0],
+        }
     }
 }
 

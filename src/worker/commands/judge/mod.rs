@@ -1,0 +1,142 @@
+//! `judge`: does a mask help? Base and mask on the same pictures.
+
+mod labelled;
+mod unlabelled;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{ModelArgs, files, masked, share, tiles};
+use crate::base::{Role, Weights, import};
+use crate::domain::View;
+use crate::domain::report::{Kpi, Report, TrainingFigures};
+use crate::mask::cascade::Inference;
+use crate::mask::{Header, Mask};
+use crate::train::Embedder;
+use crate::train::experts::embed::Model;
+use crate::worker::error::WorkerCommandError;
+
+/// Arguments of `judge`.
+#[derive(Debug, Args)]
+pub struct JudgeArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The mask
+    #[arg(long, required_unless_present = "weights")]
+    mask: Option<PathBuf>,
+    /// Judge these weights (safetensors) in place of a mask, such as fine-tuned ones
+    #[arg(long, value_name = "FILE", conflicts_with = "mask")]
+    weights: Option<PathBuf>,
+    /// Which networks see a picture, where the mask is a cascade: conditional (the dispatcher and the
+    /// picture's own expert) or unconditional (all)
+    #[arg(long, value_name = "WHICH", default_value_t)]
+    inference: Inference,
+    /// A folder with one folder of pictures for each class; best of pictures that training never saw
+    #[arg(long, value_name = "DIR", required_unless_present = "images")]
+    labelled: Option<PathBuf>,
+    /// Judge without labels, by the signals that the gate reads where a site has no validation set: a
+    /// folder of pictures, searched with all folders below it
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["labelled", "kpi", "judged_before", "neighbours", "margin"])]
+    images: Option<PathBuf>,
+    /// The figure that decides: probe, knn, few-shot, or JSON as `katagami site create` takes it
+    #[arg(long, default_value = "probe", value_parser = crate::cli::kpi)]
+    kpi: Kpi,
+    /// Masks that these pictures have judged before: the more, the wider the interval that decides
+    #[arg(long, default_value_t = 0)]
+    judged_before: u32,
+    /// Neighbours that vote on a picture's class
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    neighbours: u16,
+    /// How much worse than the base still counts as no worse
+    #[arg(long, default_value_t = 0.01, value_parser = share)]
+    margin: f64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Judges a mask and prints the verdict with its evidence.
+pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
+    let base = args.model.weights()?;
+    let device = args.model.open()?;
+    let rival = rival(args, &base, device)?;
+    match (&args.labelled, &args.images) {
+        (Some(folder), _) => labelled::judge(args, folder, &base, &rival, device),
+        (None, Some(folder)) => unlabelled::judge(args, folder, &base, &rival, device),
+        (None, None) => unreachable!("the arguments ask for one of them"),
+    }
+}
+
+/// What is compared with the base.
+struct Rival {
+    model: Model,
+    /// The mask that makes it of the base (a cascade's dispatcher), unless it has weights of its own.
+    mask: Option<Mask>,
+    /// What is written of that mask.
+    header: Option<Header>,
+    /// How it differs from the base: what the gate asks of a training.
+    training: TrainingFigures,
+}
+
+impl Rival {
+    /// What pictures become before either network sees them.
+    fn view(&self, args: &JudgeArgs) -> Result<View, WorkerCommandError> {
+        args.model.view(self.header.as_ref())
+    }
+}
+
+fn rival(args: &JudgeArgs, base: &Weights, device: tch::Device) -> Result<Rival, WorkerCommandError> {
+    let differing = |index: usize, values: &[f32]| {
+        (base.values[index].iter().zip(values))
+            .filter(|(a, b)| a != b)
+            .count()
+    };
+    let training = |flips: usize, statistics: usize| TrainingFigures {
+        flips: flips as u64,
+        own_statistics: statistics as u64,
+        moved_statistics: statistics as u64,
+        ..TrainingFigures::default()
+    };
+    let Some(path) = &args.mask else {
+        let path = args
+            .weights
+            .as_ref()
+            .expect("the arguments ask for a mask or for weights");
+        let weights = import(base.architecture, path)?;
+        let (mut learned, mut statistics) = (0, 0);
+        for (index, (spec, values)) in base.architecture.tensors.iter().zip(&weights.values).enumerate() {
+            match spec.role {
+                Role::NormMean | Role::NormVariance => statistics += differing(index, values),
+                _ => learned += differing(index, values),
+            }
+        }
+        return Ok(Rival {
+            model: Model::Single(Embedder::new(&weights, device)?),
+            mask: None,
+            header: None,
+            training: training(learned, statistics),
+        });
+    };
+    let (artefact, model) = masked(path, base, args.inference, device)?;
+    let mask = artefact.mask(base)?;
+    let statistics = (mask.norms.iter()).map(|(index, values)| differing(*index, values));
+    Ok(Rival {
+        training: training(mask.dropped(), statistics.sum()),
+        model,
+        mask: Some(mask),
+        header: Some(artefact.header),
+    })
+}
+
+/// The verdict and why, in one sentence.
+pub(super) fn verdict(report: &Report) -> String {
+    let verdict = &report.gate.verdict;
+    let reasons: Vec<String> = verdict.reasons().iter().map(ToString::to_string).collect();
+    let reason = if reasons.is_empty() {
+        "no worse, and a shown benefit".to_owned()
+    } else {
+        reasons.join("; ")
+    };
+    format!("{}: {reason}", verdict.word())
+}

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use katagami::domain::gate::{GateSettings, Verdict};
+use katagami::domain::report::{ImageCounts, Kpi, LabelFree, Report, TrainingFigures};
 use serde_json::Value;
 
 use crate::trainings::{self, JUDGE, Outcome, Worker, kept, set};
@@ -100,8 +102,10 @@ fn judged_file() -> String {
 pub struct Judged {
     /// What `train --json` said.
     pub trained: Value,
-    /// What `judge --json` said; the base's own figures where nothing fell.
-    pub judged: Value,
+    /// What `judge --labelled` said; the base's own figures where nothing fell.
+    pub labelled: Value,
+    /// What the gate says of a mask without labels, by the rules of today.
+    pub without_labels: Option<Verdict>,
 }
 
 /// Where trainings are run and kept.
@@ -186,7 +190,7 @@ impl Runs {
             command.args(["--seed", &seed, "--json", "--out"]).arg(&product);
             command
         })?;
-        let judged = kept(&folder.join(judged_file()), &what, || {
+        let labelled = kept(&folder.join(judged_file()), &what, || {
             let mut command = self.worker.command("judge");
             command.arg("--labelled").arg(set).arg("--json");
             // Where nothing fell there is no product: the base is judged against itself.
@@ -200,6 +204,34 @@ impl Runs {
             command.arg(option).arg(product);
             command
         })?;
-        Ok(Judged { trained, judged })
+        let mut without_labels = None;
+        if *variant == Variant::Mask && product.exists() {
+            let signals = kept(&folder.join(format!("signals-{JUDGE}.json")), &what, || {
+                let mut command = self.worker.command("judge");
+                command.arg("--images").arg(set).arg("--json");
+                command.arg("--mask").arg(&product);
+                command
+            })?;
+            without_labels = Some(verdict(&signals)?);
+        }
+        Ok(Judged {
+            trained,
+            labelled,
+            without_labels,
+        })
     }
+}
+
+/// The gate's verdict on what `judge --images` measured.
+fn verdict(signals: &Value) -> Outcome<Verdict> {
+    let count = |name: &str| signals[name].as_u64().unwrap_or(0);
+    let training = TrainingFigures {
+        flips: count("flips"),
+        own_statistics: count("own_statistics"),
+        ..TrainingFigures::default()
+    };
+    let label_free: LabelFree = serde_json::from_value(signals["label_free"].clone())?;
+    let (images, settings) = (ImageCounts::default(), GateSettings::default());
+    let report = Report::judged(Kpi::default(), None, Some(label_free), training, images, settings);
+    Ok(report.gate.verdict)
 }

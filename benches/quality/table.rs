@@ -1,5 +1,6 @@
 //! The tables and figures of a set.
 
+use katagami::domain::gate::Verdict;
 use serde_json::Value;
 
 use crate::runs::{Judged, Variant};
@@ -63,13 +64,13 @@ impl Table {
         let Some(first) = masks.first() else { return };
         println!(
             "\n{set}: {} images, balanced accuracy; difference with its 95 % interval",
-            first.judged["images"]
+            first.labelled["images"]
         );
         println!(
             "{:<22}{:>9}  {:>26}{:>26}{:>26}",
             "", "flips", FIGURES[0].0, FIGURES[1].0, FIGURES[2].0
         );
-        let base = FIGURES.map(|(_, key)| of(&first.judged["mask"], key, "base"));
+        let base = FIGURES.map(|(_, key)| of(&first.labelled["mask"], key, "base"));
         println!(
             "{:<22}{:>9}  {:>26.3}{:>26.3}{:>26.3}",
             "base", 0, base[0], base[1], base[2]
@@ -88,52 +89,64 @@ impl Table {
             line(
                 &format!("mask, seed {seed}"),
                 &mask.trained["flips"],
-                &mask.judged["mask"],
+                &mask.labelled["mask"],
             );
-            if !mask.judged["random_mask"].is_null() {
+            if !mask.labelled["random_mask"].is_null() {
                 line(
                     &format!("random, seed {seed}"),
                     &mask.trained["flips"],
-                    &mask.judged["random_mask"],
+                    &mask.labelled["random_mask"],
                 );
             }
         }
         for (variant, rival) in rivals {
-            line(&variant.name(), &Value::Null, &rival.judged["mask"]);
+            line(&variant.name(), &Value::Null, &rival.labelled["mask"]);
+        }
+        for (seed, mask) in seeds.iter().zip(masks) {
+            if let Some(verdict) = &mask.without_labels {
+                let reasons: Vec<String> = verdict.reasons().iter().map(ToString::to_string).collect();
+                println!(
+                    "gate without labels, seed {seed}: {} {}",
+                    verdict.word(),
+                    reasons.join("; ")
+                );
+            }
         }
         for (_, key) in FIGURES {
             let gains = masks
                 .iter()
-                .map(|mask| of(&mask.judged["mask"], key, "difference"));
+                .map(|mask| of(&mask.labelled["mask"], key, "difference"));
             self.figure(&format!("{set}/{key}_gain"), mean(gains), "fraction");
         }
         self.figure(
             &format!("{set}/mean_gain"),
-            mean(masks.iter().map(|mask| gain(&mask.judged["mask"]))),
+            mean(masks.iter().map(|mask| gain(&mask.labelled["mask"]))),
             "fraction",
         );
-        let random = masks.iter().filter(|mask| !mask.judged["random_mask"].is_null());
+        let random = masks
+            .iter()
+            .filter(|mask| !mask.labelled["random_mask"].is_null());
         self.figure(
             &format!("{set}/random_mean_gain"),
-            mean(random.map(|mask| gain(&mask.judged["random_mask"]))),
+            mean(random.map(|mask| gain(&mask.labelled["random_mask"]))),
             "fraction",
         );
         for (variant, rival) in rivals {
             self.figure(
                 &format!("{set}/{}_mean_gain", variant.name()),
-                gain(&rival.judged["mask"]),
+                gain(&rival.labelled["mask"]),
                 "fraction",
             );
         }
-        // Trained without labels, they were judged without; what the labels say is news to that gate.
+        // By the gate that saw no labels: what they say is news to it.
         let released = || {
-            let passed = |mask: &&Judged| mask.trained["gate"]["verdict"] == "passed";
+            let passed = |mask: &&Judged| mask.without_labels == Some(Verdict::Passed);
             masks.iter().filter(passed)
         };
         let below = |mask: &&Judged| {
             FIGURES
                 .into_iter()
-                .any(|(_, key)| number(&mask.judged["mask"], &format!("/{key}/difference/upper")) < 0.0)
+                .any(|(_, key)| number(&mask.labelled["mask"], &format!("/{key}/difference/upper")) < 0.0)
         };
         self.figure(&format!("{set}/released"), released().count() as f64, "masks");
         self.figure(
@@ -153,7 +166,7 @@ impl Table {
         self.figure(&format!("{name}/bytes"), bytes(row), "bytes");
         self.figure(
             &format!("{name}/mean_gain"),
-            gain(&row.judged["mask"]),
+            gain(&row.labelled["mask"]),
             "fraction",
         );
     }

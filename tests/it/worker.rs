@@ -306,6 +306,10 @@ fn without_labels_a_mask_is_judged_by_signals_and_weights_are_not_taken_for_the_
     assert!(judged.err.contains("notes.txt"), "{}", judged.err);
     let judged = judged.json();
     assert_eq!(judged["images"], 6, "{judged}");
+    assert!(
+        judged["flips"].as_u64().unwrap() > 0 && judged["own_statistics"] == 0,
+        "{judged}"
+    );
     assert_eq!(judged["gate"]["verdict"], "held", "{judged}");
     let signals = &judged["label_free"];
     assert!(signals["stability"].as_f64().unwrap() > 0.0, "{judged}");

@@ -68,8 +68,11 @@ pub(super) fn judge(
         GateSettings::default(),
     );
     if args.json {
-        let gate = &report.gate.verdict;
-        printer::json(&json!({ "images": signals.images, "label_free": signals, "gate": gate }));
+        let training = &report.training;
+        printer::json(&json!({
+            "images": signals.images, "flips": training.flips, "own_statistics": training.own_statistics,
+            "label_free": signals, "gate": report.gate.verdict,
+        }));
         return Ok(());
     }
     print(&report, &signals);

@@ -83,15 +83,17 @@ pub(super) fn input(
         .checkpoints
         .iter()
         .filter(|stored| fetched.path(&stored.digest).is_some());
+    let images: Vec<Picture> = fetched.lists.images.iter().filter_map(picture).collect();
     Ok(AttemptInput {
         base,
         preprocessing: manifest.preprocessing,
         view,
         recipe: recipe(&assignment.recipe, recipes)?
+            .over(images.len())
             .within(assignment.budget)
             .checked()?,
         seed: assignment.seed,
-        images: fetched.lists.images.iter().filter_map(picture).collect(),
+        images,
         left_out: assignment.left_out,
         labelled: labelled.collect::<Result<_, Failure>>()?,
         start,

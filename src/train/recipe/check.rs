@@ -74,7 +74,14 @@ impl Recipe {
                 "mask.evidence needs a window of 3 steps or more, one flip or more, and nothing below 0",
             ),
             (
-                self.schedule.steps > self.schedule.warm_up,
+                match self.schedule.epochs {
+                    Some(epochs) => epochs > 0 && self.schedule.steps == 0,
+                    None => self.schedule.steps > 0,
+                },
+                "a schedule needs steps or epochs, not both",
+            ),
+            (
+                self.schedule.epochs.is_some() || self.schedule.steps > self.schedule.warm_up,
                 "schedule.steps must be more than schedule.warm-up",
             ),
             (self.schedule.batch > 1, "schedule.batch must be at least 2"),

@@ -65,7 +65,19 @@ impl Recipe {
         }
     }
 
-    /// The recipe for a budget of `steps`; 0 leaves it as it is. A smaller
+    /// The recipe for so many images: epochs become steps.
+    #[must_use]
+    pub fn over(mut self, images: usize) -> Self {
+        let schedule = &mut self.schedule;
+        if let Some(epochs) = schedule.epochs.take() {
+            let batches = u32::try_from(images / schedule.batch.max(1)).unwrap_or(u32::MAX);
+            schedule.steps = epochs.saturating_mul(batches.max(1));
+        }
+        self
+    }
+
+    /// The recipe for a budget of `steps`; 0 leaves it as it is, and epochs are to be steps before
+    /// ([`Recipe::over`]). A smaller
     /// budget cuts the beginning (warm-up, frozen prototypes) in proportion, so
     /// that the mask learns at all; a greater one lengthens what follows the same beginning.
     #[must_use]
@@ -87,7 +99,7 @@ impl Recipe {
         if let Some(experts) = &mut self.experts {
             experts.steps = cut(experts.steps).max(1);
         }
-        self.schedule.steps = steps;
+        (self.schedule.steps, self.schedule.epochs) = (steps, None);
         self
     }
 

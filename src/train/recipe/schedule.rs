@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::is_default;
+
 /// What learns beside the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -43,8 +45,12 @@ pub struct FinetuneRule {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Schedule {
-    /// Steps in all, the warm-up counted.
+    /// Steps in all, the warm-up counted; or give `epochs`.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub steps: u32,
+    /// In place of steps: how often each image is seen. An epoch has as many steps as there are whole batches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u32>,
     /// Steps at the beginning in which head and prototypes learn alone.
     pub warm_up: u32,
     /// Steps at the very beginning in which the prototypes stay as drawn.

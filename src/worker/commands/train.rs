@@ -36,7 +36,8 @@ pub struct TrainArgs {
     /// A recipe: factory, paper-resnet50, quick (to try out whether everything works), or a file in TOML
     #[arg(long, default_value = "factory")]
     recipe: PathBuf,
-    /// Steps in all, those of the warm-up counted; fewer than the recipe's shorten its warm-up, too
+    /// Steps in all, those of the warm-up counted, whatever the recipe says; fewer than its own shorten its
+    /// warm-up, too
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     steps: Option<u32>,
     /// Seed of everything drawn at random
@@ -249,7 +250,10 @@ fn input(args: &TrainArgs) -> Result<AttemptInput, WorkerCommandError> {
         base,
         preprocessing: args.model.preprocessing(),
         view,
-        recipe: recipe.within(args.steps.unwrap_or(0)).checked()?,
+        recipe: recipe
+            .over(images.len())
+            .within(args.steps.unwrap_or(0))
+            .checked()?,
         seed: args.seed,
         left_out: (all - images.len()) as u64,
         images,

@@ -1,10 +1,9 @@
 //! Multi-crop: several random views of each image (SwAV §3.3).
 
-use std::f32::consts::TAU;
-
 use image::{RgbImage, imageops};
 use rayon::prelude::*;
 
+use super::colours;
 use super::random::{Purpose, Stream};
 use super::recipe::{AugmentRule, CropRule, Flips};
 use crate::base::Preprocessing;
@@ -91,11 +90,14 @@ fn view(
     let mut happens = |share: f64| share > 0.0 && random.next_unit() < share;
     let (unjittered, grey, blurred) = (happens(rule.unjittered), happens(rule.grey), happens(rule.blur));
     if !unjittered {
-        jitter(&mut picture, rule, random);
-        turn_colours(&mut picture, rule, random);
+        if rule.saturation > 0.0 || rule.hue > 0.0 {
+            colours::jitter(&mut picture, rule, random);
+        } else {
+            jitter(&mut picture, rule, random);
+        }
     }
     if grey {
-        mix_colours(&mut picture, &[LUMA; 3]);
+        colours::grey(&mut picture);
     }
     if blurred {
         picture = imageops::blur(&picture, random.next_in(0.1, 2.0) as f32);
@@ -129,7 +131,8 @@ fn region((width, height): (u32, u32), scale: [f64; 2], random: &mut Stream) -> 
     ]
 }
 
-/// Multiplies brightness, then contrast around the mean grey of the picture.
+/// Multiplies brightness, then contrast around the mean grey of the picture: for recipes that leave hue and
+/// saturation alone, and so by one table.
 fn jitter(picture: &mut RgbImage, rule: &AugmentRule, random: &mut Stream) {
     let brightness = random.next_in(1.0 - rule.brightness, 1.0 + rule.brightness) as f32;
     let contrast = random.next_in(1.0 - rule.contrast, 1.0 + rule.contrast) as f32;
@@ -143,59 +146,6 @@ fn jitter(picture: &mut RgbImage, rule: &AugmentRule, random: &mut Stream) {
         .collect();
     for value in picture.iter_mut() {
         *value = table[usize::from(*value)];
-    }
-}
-
-/// How bright each colour is to the eye (ITU-R BT.709).
-const LUMA: [f32; 3] = [0.213, 0.715, 0.072];
-
-/// Multiplies saturation, then turns the hue around the grey axis.
-fn turn_colours(picture: &mut RgbImage, rule: &AugmentRule, random: &mut Stream) {
-    if rule.saturation > 0.0 {
-        let factor = random.next_in(1.0 - rule.saturation, 1.0 + rule.saturation) as f32;
-        let row = |colour: usize| {
-            let own = |other: usize| if other == colour { factor } else { 0.0 };
-            [0, 1, 2].map(|other| LUMA[other] * (1.0 - factor) + own(other))
-        };
-        mix_colours(picture, &[row(0), row(1), row(2)]);
-    }
-    if rule.hue > 0.0 {
-        let (sin, cos) = (TAU * random.next_in(-rule.hue, rule.hue) as f32).sin_cos();
-        // The matrix of SVG's hueRotate: grey stays grey, brightness nearly stays.
-        let [r, g, b] = LUMA;
-        let matrix = [
-            [
-                r + cos * (1.0 - r) - sin * r,
-                g - cos * g - sin * g,
-                b - cos * b + sin * (1.0 - b),
-            ],
-            [
-                r - cos * r + sin * 0.143,
-                g + cos * (1.0 - g) + sin * 0.140,
-                b - cos * b - sin * 0.283,
-            ],
-            [
-                r - cos * r - sin * (1.0 - r),
-                g - cos * g + sin * g,
-                b + cos * (1.0 - b) + sin * b,
-            ],
-        ];
-        mix_colours(picture, &matrix);
-    }
-}
-
-/// Makes each colour of a pixel a sum of all three.
-fn mix_colours(picture: &mut RgbImage, matrix: &[[f32; 3]; 3]) {
-    for pixel in picture.pixels_mut() {
-        let colours = pixel.0.map(f32::from);
-        pixel.0 = matrix.map(|row| {
-            let sum: f32 = row
-                .iter()
-                .zip(colours)
-                .map(|(share, colour)| share * colour)
-                .sum();
-            sum.round().clamp(0.0, 255.0) as u8
-        });
     }
 }
 
@@ -223,31 +173,6 @@ mod tests {
         assert_eq!(small.values.len(), 2 * 2 * 3 * 64 * 64);
         assert_eq!(large.values, draw(1)[0].values);
         assert_ne!(large.values, draw(2)[0].values);
-    }
-
-    #[test]
-    fn grey_stays_grey_whatever_turns_its_colours() {
-        let paper = Recipe::named("paper-resnet50").unwrap().augment;
-        let mut picture = RgbImage::from_fn(16, 16, |x, y| image::Rgb([(x * 16 + y) as u8; 3]));
-        let before = picture.clone();
-        for seed in 0..20 {
-            turn_colours(
-                &mut picture,
-                &paper,
-                &mut Stream::new(seed, Purpose::Crop, [0; 3]),
-            );
-        }
-        let apart = |(a, b): (&u8, &u8)| a.abs_diff(*b);
-        assert!(
-            picture
-                .iter()
-                .zip(before.iter())
-                .map(apart)
-                .all(|apart| apart <= 1)
-        );
-        let mut red = RgbImage::from_pixel(1, 1, image::Rgb([200, 0, 0]));
-        mix_colours(&mut red, &[LUMA; 3]);
-        assert_eq!(red.get_pixel(0, 0).0, [43; 3]);
     }
 
     #[test]

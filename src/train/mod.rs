@@ -10,6 +10,7 @@
 pub mod augment;
 pub mod backbone;
 pub mod checkpoint;
+mod colours;
 pub mod device;
 pub mod embed;
 mod error;

@@ -17,7 +17,7 @@ pub fn print(planned: usize, failed: usize, judged: &[Judged]) {
         "without",
         "retrieval",
         "rank",
-        "cosine",
+        "distance",
         "stability"
     );
     for run in judged {
@@ -30,7 +30,7 @@ pub fn print(planned: usize, failed: usize, judged: &[Judged]) {
                 "{:>+10.3}{:>7.3}{:>+8.3}{:>10.2}",
                 found.retrieval.difference.lower,
                 found.mask.effective_rank / found.base.effective_rank,
-                found.mask.mean_cosine - found.base.mean_cosine,
+                (1.0 - found.mask.mean_cosine) / (1.0 - found.base.mean_cosine) - 1.0,
                 found.stability
             )
         });

@@ -15,6 +15,8 @@ use crate::trial;
 const TRAINING: f64 = 4.0;
 /// Minutes of judging 1,000 images there: base, mask and random mask.
 const JUDGING: f64 = 1.0;
+/// Minutes of the signals without labels, of base and mask.
+const SIGNALS: f64 = 0.5;
 
 /// What is trained.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,10 +81,9 @@ impl Variant {
                 set(&mut recipe, "mask", "norms", "moving")?;
             }
             Self::Longer(factor) => {
-                let of = |recipe: &toml::Table, name: &str| recipe["schedule"][name].as_integer();
-                let (steps, warm_up) = (of(&recipe, "steps"), of(&recipe, "warm-up"));
-                let (Some(steps), Some(warm_up)) = (steps, warm_up) else {
-                    return Err("the recipe has no schedule".into());
+                let of = |name: &str| recipe.get("schedule")?.get(name)?.as_integer();
+                let (Some(steps), Some(warm_up)) = (of("steps"), of("warm-up")) else {
+                    return Err("a curve needs a recipe with steps and a warm-up".into());
                 };
                 let learning = ((steps - warm_up) as f64 * factor).round() as i64;
                 set(&mut recipe, "schedule", "steps", warm_up + learning)?;
@@ -95,6 +96,11 @@ impl Variant {
 /// The file of a judgement, beside its training.
 fn judged_file() -> String {
     format!("judged-{JUDGE}.json")
+}
+
+/// The file of the signals without labels.
+fn signals_file() -> String {
+    format!("signals-{JUDGE}.json")
 }
 
 /// A judged training.
@@ -147,15 +153,17 @@ impl Runs {
                 if !all.insert(folder.clone()) {
                     continue;
                 }
-                let [trained, judged] =
-                    ["trained.json".to_owned(), judged_file()].map(|file| folder.join(file).exists());
-                kept += usize::from(trained && judged);
+                let there = |file: &str| folder.join(file).exists();
+                let (trained, judged) = (there("trained.json"), there(&judged_file()));
+                let asked = *variant != Variant::Mask || there(&signals_file());
+                kept += usize::from(trained && judged && asked);
                 minutes += if trained { 0.0 } else { TRAINING * variant.length() };
                 minutes += if judged {
                     0.0
                 } else {
                     JUDGING * images as f64 / 1_000.0
                 };
+                minutes += if asked { 0.0 } else { SIGNALS };
             }
         }
         let long = if self.trial {
@@ -206,7 +214,7 @@ impl Runs {
         })?;
         let mut without_labels = None;
         if *variant == Variant::Mask && product.exists() {
-            let signals = kept(&folder.join(format!("signals-{JUDGE}.json")), &what, || {
+            let signals = kept(&folder.join(signals_file()), &what, || {
                 let mut command = self.worker.command("judge");
                 command.arg("--images").arg(set).arg("--json");
                 command.arg("--mask").arg(&product);
@@ -224,10 +232,14 @@ impl Runs {
 
 /// The gate's verdict on what `judge --images` measured.
 fn verdict(signals: &Value) -> Outcome<Verdict> {
-    let count = |name: &str| signals[name].as_u64().unwrap_or(0);
+    let count = |name: &str| {
+        let count = signals[name].as_u64();
+        count.ok_or_else(|| format!("`judge --images` says nothing of `{name}`"))
+    };
     let training = TrainingFigures {
-        flips: count("flips"),
-        own_statistics: count("own_statistics"),
+        flips: count("changed_weights")?,
+        own_statistics: count("own_statistics")?,
+        moved_statistics: count("own_statistics")?,
         ..TrainingFigures::default()
     };
     let label_free: LabelFree = serde_json::from_value(signals["label_free"].clone())?;

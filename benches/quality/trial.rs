@@ -30,6 +30,9 @@ pub fn pictures(set: &Path, cache: &Path) -> Outcome<PathBuf> {
 /// The recipe with a few steps on small crops.
 pub fn recipe(recipe: &str) -> Outcome<String> {
     let mut recipe: toml::Table = recipe.parse()?;
+    if let Some(schedule) = recipe.get_mut("schedule").and_then(toml::Value::as_table_mut) {
+        schedule.remove("epochs");
+    }
     for (field, value) in [
         ("steps", 6),
         ("warm-up", 1),

@@ -15,7 +15,7 @@ const GATE = [
   ['least-per-class', 'Labelled images of each class', 'below it no interval is believed'],
   ['rank-gain', 'Gain of effective rank', 'the share that counts as gained; without labels'],
   ['rank-loss', 'Loss of effective rank', 'the share that counts as lost'],
-  ['cosine-rise', 'Rise of the mean cosine', 'what counts as collapsing'],
+  ['distance-loss', 'Loss of distance', 'the share of 1 less the mean cosine that counts as collapsing'],
   ['least-stability', 'Neighbours that stay', 'the least share'],
   ['cluster-loss', 'Fall of cluster stability', 'what counts as lost'],
   ['decay-drift', 'Drift of the decay', 'how much farther from 1 its exponent may get'],

@@ -10,6 +10,7 @@
 //! here lost accuracy while its effective rank rose by 2 %, which is why a gain
 //! of rank starts at 5 %.
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::groups::GroupFigure;
@@ -63,15 +64,20 @@ pub struct GateSettings {
     pub rank_gain: f64,
     /// Share of effective rank that counts as lost. Default .05.
     pub rank_loss: f64,
-    /// Rise of the mean pairwise cosine, as a share of what it has left to 1, that
-    /// counts as collapsing. Default 1/3.
-    pub cosine_rise: f64,
+    /// Share of the mean distance between embeddings (1 less their mean pairwise
+    /// cosine) that counts as lost: they collapse. Default 1/3.
+    pub distance_loss: f64,
     /// Share of neighbours that must stay. Default .3.
     pub least_stability: f64,
     /// Fall of cluster stability that counts as lost. Default .2.
     pub cluster_loss: f64,
     /// How much farther from 1 the decay's exponent may get. Default .5.
     pub decay_drift: f64,
+    /// What `distance-loss` has replaced: read in reports and settings of before, and not asked.
+    #[doc(hidden)]
+    #[serde(rename = "cosine-rise", skip_serializing)]
+    #[schema(ignore)]
+    pub former_rise: IgnoredAny,
 }
 
 impl Default for GateSettings {
@@ -82,10 +88,11 @@ impl Default for GateSettings {
             least_per_class: 10,
             rank_gain: 0.05,
             rank_loss: 0.05,
-            cosine_rise: 1.0 / 3.0,
+            distance_loss: 1.0 / 3.0,
             least_stability: 0.3,
             cluster_loss: 0.2,
             decay_drift: 0.5,
+            former_rise: IgnoredAny,
         }
     }
 }
@@ -227,7 +234,7 @@ fn judge_signals(signals: &LabelFree, settings: &GateSettings) -> Verdict {
     let (base, mask) = (&signals.base, &signals.mask);
     let lost = [
         (Signal::Collapse, base.mean_cosine, mask.mean_cosine, {
-            mask.mean_cosine - base.mean_cosine > settings.cosine_rise * (1.0 - base.mean_cosine)
+            1.0 - mask.mean_cosine < (1.0 - base.mean_cosine) * (1.0 - settings.distance_loss)
         }),
         (Signal::EffectiveRank, base.effective_rank, mask.effective_rank, {
             mask.effective_rank < base.effective_rank * (1.0 - settings.rank_loss)

@@ -263,6 +263,19 @@ fn embeddings_collapse_by_the_share_of_their_distance_that_they_lose() {
 }
 
 #[test]
+fn settings_of_before_are_read_without_the_rule_that_was_replaced() {
+    let stored = r#"{"margin":0.02,"cosine-rise":0.1}"#;
+    let settings: GateSettings = serde_json::from_str(stored).unwrap();
+    let margin = GateSettings {
+        margin: 0.02,
+        ..GateSettings::default()
+    };
+    assert_eq!(settings, margin);
+    assert!(!serde_json::to_string(&settings).unwrap().contains("rise"));
+    assert!(serde_json::from_str::<GateSettings>(r#"{"cosine-fall":0.1}"#).is_err());
+}
+
+#[test]
 fn patches_clusters_and_decay_hold_and_never_refuse() {
     let passing = signals(120.0, 0.3, 0.1, 0.9);
     let with = |change: fn(&mut LabelFree)| {

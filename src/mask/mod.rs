@@ -67,6 +67,16 @@ impl Mask {
         self.tensors.values().map(Bits::count_zeros).sum()
     }
 
+    /// How many numbers of BatchNorm's statistics are not the base's.
+    pub fn own_statistics(&self, base: &Weights) -> usize {
+        let of = |(index, own): (&usize, &Vec<f32>)| {
+            (base.values[*index].iter().zip(own))
+                .filter(|(base, own)| base != own)
+                .count()
+        };
+        self.norms.iter().map(of).sum()
+    }
+
     /// The share of masked weights that is kept; 1 for a mask over nothing.
     pub fn density(&self) -> f64 {
         match self.weights() {

@@ -86,7 +86,7 @@ fn view(
     if rule.flips == Flips::Both && random.next_coin() {
         imageops::flip_vertical_in_place(&mut picture);
     }
-    // Chance is drawn for what a recipe uses, and for nothing else.
+    // Chance is drawn for what a recipe uses: a new field changes no crop of an old recipe.
     let mut happens = |share: f64| share > 0.0 && random.next_unit() < share;
     let (unjittered, grey, blurred) = (happens(rule.unjittered), happens(rule.grey), happens(rule.blur));
     if !unjittered {

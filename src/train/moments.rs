@@ -51,7 +51,7 @@ pub struct Moment {
 /// The numbers of images that train and of those that are held out, in their order: the
 /// `tiles` of a picture, which follow each other, on the same side. All train where too few
 /// pictures would be held out to tell.
-pub(super) fn split(rule: Option<&SelectionRule>, images: usize, tiles: usize) -> (Vec<usize>, Vec<usize>) {
+pub fn split(rule: Option<&SelectionRule>, images: usize, tiles: usize) -> (Vec<usize>, Vec<usize>) {
     let all = || (0..images).collect();
     let Some(rule) = rule else {
         return (all(), Vec::new());

@@ -32,7 +32,7 @@ pub struct Training<'a> {
     pub preprocessing: &'a Preprocessing,
     /// The site's view.
     pub view: &'a View,
-    /// The recipe, already cut to its budget.
+    /// The recipe, in steps and already cut to its budget.
     pub recipe: &'a Recipe,
     /// The seed of everything drawn at random.
     pub seed: u64,

@@ -41,7 +41,7 @@ pub struct AttemptInput {
     pub preprocessing: Preprocessing,
     /// The site's view; that of the mask to start from, too.
     pub view: View,
-    /// The recipe, already cut to its budget ([`Recipe::within`]).
+    /// The recipe, in steps ([`Recipe::over`]) and cut to its budget ([`Recipe::within`]).
     pub recipe: Recipe,
     /// The seed of everything drawn at random.
     pub seed: u64,
@@ -406,7 +406,6 @@ fn figures(input: &AttemptInput, outcome: &Outcome<TrainedMask>) -> TrainingFigu
         let began = parent.and_then(|parent| parent.mask.norms.get(index));
         differing(began.unwrap_or(&input.base.values[*index]), values) as u64
     };
-    let own = |(index, values): (&usize, &Vec<f32>)| differing(&input.base.values[*index], values) as u64;
     let moment = |moment: &Moment| MomentFigures {
         step: u64::from(moment.step),
         dropped: u64::from(moment.dropped),
@@ -417,7 +416,7 @@ fn figures(input: &AttemptInput, outcome: &Outcome<TrainedMask>) -> TrainingFigu
     TrainingFigures {
         experts: Vec::new(),
         moved_statistics: mask.norms.iter().map(moved).sum(),
-        own_statistics: mask.norms.iter().map(own).sum(),
+        own_statistics: mask.own_statistics(&input.base) as u64,
         moments: moments.iter().map(moment).collect(),
         loss: losses
             .iter()

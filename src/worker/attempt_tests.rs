@@ -52,6 +52,8 @@ fn input() -> AttemptInput {
 #[derive(Default)]
 struct Diary {
     stop_at: Option<(Phase, u64)>,
+    /// Questions since it was told to stop, that one counted.
+    stops: usize,
     phases: Vec<Phase>,
     checkpoints: Vec<Vec<u8>>,
     notes: Vec<String>,
@@ -64,7 +66,10 @@ impl AttemptEvents for Diary {
         }
         assert!(progress.step <= progress.steps);
         match self.stop_at {
-            Some((phase, step)) if phase == progress.phase && progress.step >= step => Order::Stop,
+            Some((phase, step)) if phase == progress.phase && progress.step >= step => {
+                self.stops += 1;
+                Order::Stop
+            }
             _ => Order::Continue,
         }
     }
@@ -200,6 +205,7 @@ fn an_order_to_stop_is_obeyed_in_every_phase() {
             AttemptOutcome::Stopped
         ));
         assert_eq!(diary.phases.last(), Some(&phase));
+        assert_eq!(diary.stops, 1, "told to stop in {phase:?}, it went on");
         assert_eq!(diary.checkpoints.is_empty(), phase == Phase::Fetch);
     }
 }

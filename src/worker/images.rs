@@ -1,5 +1,7 @@
 //! The images of a training, decoded: all are in memory at once.
 
+use std::collections::HashSet;
+
 use image::RgbImage;
 use rayon::prelude::*;
 
@@ -8,6 +10,8 @@ use super::pictures::{Picture, decode_all};
 use crate::domain::job::{Order, Phase, Progress};
 use crate::domain::{Digest, View, snapshot};
 use crate::evaluate::sample;
+use crate::train::recipe::AugmentRule;
+use crate::train::{Recipe, moments};
 
 /// Pictures that are decoded between two questions whether to go on.
 const CHUNK: usize = 256;
@@ -24,10 +28,26 @@ pub(super) struct Images {
     pub(super) snapshot: Digest,
 }
 
+/// The edge of a decoded image: twice a crop's, which is enough for the smallest region, a fraction of a
+/// camera's picture.
+pub(super) fn cached_edge(rule: &AugmentRule) -> u32 {
+    2 * rule.large.size
+}
+
+/// How many images, each tile one, train by `recipe` if all of `pictures` can be decoded: an epoch's.
+pub(super) fn training_images(pictures: &[Picture], recipe: &Recipe, view: &View) -> usize {
+    let distinct: HashSet<Digest> = pictures.iter().map(|picture| picture.digest).collect();
+    let tiles = view.tiles.count();
+    let pictures = distinct
+        .len()
+        .min(most_pictures(tiles, cached_edge(&recipe.augment)));
+    let (training, _) = moments::split(recipe.selection.as_ref(), pictures * tiles, tiles);
+    training.len()
+}
+
 /// Decodes the images; those that are no pictures are noted and left out. None if ordered to stop.
 pub(super) fn decoded(input: &AttemptInput, events: &mut dyn AttemptEvents) -> Option<Images> {
-    // Twice a crop's edge: enough for the smallest region, a fraction of a camera's picture.
-    let edge = 2 * input.recipe.augment.large.size;
+    let edge = cached_edge(&input.recipe.augment);
     let cached = View {
         size: Some(edge),
         ..input.view
@@ -86,6 +106,7 @@ pub(super) fn most_labelled(tiles: usize, edge: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker::pictures::Source;
 
     #[test]
     fn large_sets_of_many_tiles_are_sampled_and_ordinary_ones_are_not() {
@@ -93,5 +114,26 @@ mod tests {
         assert_eq!(most_pictures(64, 192), 606);
         // The largest crops of the most tiles.
         assert_eq!(most_pictures(64, 2 * 1_024), 5);
+    }
+
+    #[test]
+    fn an_epoch_has_what_trains() {
+        let picture = |n: u32| Picture {
+            digest: Digest::of(&(n % 300).to_le_bytes()),
+            source: Source::Bytes(Vec::new()),
+        };
+        let pictures: Vec<Picture> = (0..400).map(picture).collect();
+        let factory = Recipe::factory();
+        let images = |recipe: &Recipe, tiles: View| training_images(&pictures, recipe, &tiles);
+        assert_eq!(
+            images(&factory, View::default()),
+            300,
+            "the same picture twice counts once"
+        );
+        let tiled = View::parse(r#"{"tiles": {"columns": 4, "rows": 2}}"#).unwrap();
+        assert_eq!(images(&factory, tiled), 2_400);
+        let rule = "selection = { held-out = 0.1, every = 20 }";
+        let selecting = format!("{rule}\n{}", include_str!("../../recipes/factory.toml"));
+        assert_eq!(images(&Recipe::parse(&selecting).unwrap(), View::default()), 270);
     }
 }

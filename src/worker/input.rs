@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::attempt::{AttemptInput, Parent, Resume};
 use super::failure::Failure;
 use super::fetch::Fetched;
+use super::images::training_images;
 use super::lease::{Assignment, Stored};
 use super::pictures::{LabelledPicture, Picture, Source};
 use crate::base::{Manifest, architecture, import};
@@ -84,14 +85,13 @@ pub(super) fn input(
         .iter()
         .filter(|stored| fetched.path(&stored.digest).is_some());
     let images: Vec<Picture> = fetched.lists.images.iter().filter_map(picture).collect();
+    let recipe = recipe(&assignment.recipe, recipes)?;
+    let epoch = training_images(&images, &recipe, &view);
     Ok(AttemptInput {
         base,
         preprocessing: manifest.preprocessing,
         view,
-        recipe: recipe(&assignment.recipe, recipes)?
-            .over(images.len())
-            .within(assignment.budget)
-            .checked()?,
+        recipe: recipe.over(epoch).within(assignment.budget).checked()?,
         seed: assignment.seed,
         images,
         left_out: assignment.left_out,

@@ -82,7 +82,10 @@ impl SignalPictures {
         model: &Model,
         mut embed: impl FnMut(&[RgbImage]) -> Result<Option<Vec<f32>>, E>,
     ) -> Result<Option<Space>, E> {
-        let (Some(whole), Some(viewed)) = (embed(&self.whole)?, embed(&self.viewed)?) else {
+        let Some(whole) = embed(&self.whole)? else {
+            return Ok(None);
+        };
+        let Some(viewed) = embed(&self.viewed)? else {
             return Ok(None);
         };
         let patched = &self.whole[..self.whole.len().min(MOST_PATCHED)];

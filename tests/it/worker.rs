@@ -282,6 +282,20 @@ fn a_mask_that_changes_nothing_does_not_pass_the_gate() {
             );
         }
     }
+    let other = stored(&generated_base(2), folder.path(), "other.safetensors");
+    let fixed = [
+        "judge",
+        "--base",
+        base,
+        "--labelled",
+        labelled,
+        "--size",
+        "32",
+        "--device",
+        "cpu",
+    ];
+    let weights = worker(&[&fixed[..], &["--weights", other.to_str().unwrap()]].concat()).good();
+    assert!(!weights.out.contains("no improvement"), "{}", weights.out);
     let one_class = format!("{labelled}/good");
     assert!(judge(&one_class).refused(2).contains("at least two folders"));
 }
@@ -307,7 +321,7 @@ fn without_labels_a_mask_is_judged_by_signals_and_weights_are_not_taken_for_the_
     let judged = judged.json();
     assert_eq!(judged["images"], 6, "{judged}");
     assert!(
-        judged["flips"].as_u64().unwrap() > 0 && judged["own_statistics"] == 0,
+        judged["changed_weights"].as_u64().unwrap() > 0 && judged["own_statistics"] == 0,
         "{judged}"
     );
     assert_eq!(judged["gate"]["verdict"], "held", "{judged}");
@@ -325,6 +339,9 @@ fn without_labels_a_mask_is_judged_by_signals_and_weights_are_not_taken_for_the_
 
     let weights = judge(&["--weights", other, "--images", images]).good().out;
     assert!(!weights.contains("no improvement"), "{weights}");
+    let tiles = r#"{"tiles": {"columns": 2, "rows": 1}}"#;
+    let tiled = judge(&["--weights", other, "--images", images, "--view", tiles, "--json"]).good();
+    assert_eq!(tiled.json()["images"], 6, "pictures, not tiles");
     let itself = judge(&["--weights", base, "--images", images]).good().out;
     assert!(itself.starts_with("held: no improvement"), "{itself}");
 

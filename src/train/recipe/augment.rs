@@ -16,7 +16,8 @@ pub struct AugmentRule {
     pub large: CropRule,
     /// Crops from which the codes of the large ones are predicted, too.
     pub small: CropRule,
-    /// Saturation is multiplied by 1 ± this. Default 0.
+    /// Saturation is multiplied by 1 ± this. Default 0. With it or hue, the four changes are those of
+    /// torchvision's `ColorJitter`, in an order that is drawn for each crop.
     #[serde(default, skip_serializing_if = "is_default")]
     pub saturation: f64,
     /// The hue turns by ± this share of the circle. Default 0.

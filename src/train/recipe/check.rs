@@ -82,7 +82,7 @@ impl Recipe {
             ),
             (
                 self.schedule.epochs.is_some() || self.schedule.steps > self.schedule.warm_up,
-                "schedule.steps must be more than schedule.warm-up",
+                "a schedule must have more steps than its warm-up; epochs make as many as the images make whole batches",
             ),
             (self.schedule.batch > 1, "schedule.batch must be at least 2"),
             (

@@ -41,7 +41,7 @@ pub struct FinetuneRule {
     pub momentum: f64,
 }
 
-/// How long, and what learns when. All in steps of one batch.
+/// How long, in steps of one batch or in epochs, and what learns when, in steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Schedule {

@@ -23,7 +23,7 @@ use crate::mask::cascade::Inference;
 use crate::mask::{Artefact, Header, Limits, decode};
 use crate::train::device::DeviceChoice;
 use crate::train::experts::embed::{Cascade, Model};
-use crate::train::{Embedder, TrainError};
+use crate::train::{Embedder, Recipe, TrainError};
 
 pub(super) use devices::{DevicesArgs, devices};
 pub(super) use embed::{EmbedArgs, embed};
@@ -157,6 +157,14 @@ fn tiles(
         path: path.to_owned(),
         source,
     })
+}
+
+/// The embedded recipe of that name, or the one in a file.
+fn recipe(given: &Path) -> Result<Recipe, WorkerCommandError> {
+    match given.to_str() {
+        Some(name) if !name.contains(['.', '/']) => Ok(Recipe::named(name)?),
+        _ => Ok(Recipe::parse(&fs::read_to_string(given).map_err(at(given))?)?),
+    }
 }
 
 /// A number from 0 to below 1, such as a margin.

@@ -11,18 +11,18 @@ use serde_json::json;
 
 use super::judge::verdict;
 use super::shown::Shown;
-use super::{ModelArgs, files, share};
+use super::{ModelArgs, files, recipe, share};
 use crate::base::{write_atomically, write_safetensors};
 use crate::cli::printer;
 use crate::domain::gate::GateSettings;
 use crate::domain::report::{Kpi, Report};
 use crate::domain::{MaskVersion, SiteName, Split};
 use crate::mask::{Limits, decode};
-use crate::train::Recipe;
 use crate::train::recipe::Mode;
 use crate::worker::attempt::{AttemptInput, AttemptOutcome, Parent, Resume, perform};
 use crate::worker::error::{WorkerCommandError, at};
 use crate::worker::finetune::{FineTuned, finetune};
+use crate::worker::images::training_images;
 use crate::worker::trace::traced;
 
 /// Arguments of `train`.
@@ -209,10 +209,7 @@ fn write_trace(args: &TrainArgs, input: &AttemptInput, path: &Path) -> Result<()
 }
 
 fn input(args: &TrainArgs) -> Result<AttemptInput, WorkerCommandError> {
-    let recipe = match args.recipe.to_str() {
-        Some(name) if !name.contains(['.', '/']) => Recipe::named(name)?,
-        _ => Recipe::parse(&fs::read_to_string(&args.recipe).map_err(at(&args.recipe))?)?,
-    };
+    let recipe = recipe(&args.recipe)?;
     let base = args.model.weights()?;
     let labelled = match &args.labelled {
         Some(folder) => files::labelled(folder)?,
@@ -250,8 +247,8 @@ fn input(args: &TrainArgs) -> Result<AttemptInput, WorkerCommandError> {
         base,
         preprocessing: args.model.preprocessing(),
         view,
-        recipe: recipe
-            .over(images.len())
+        recipe: (recipe.clone())
+            .over(training_images(&images, &recipe, &view))
             .within(args.steps.unwrap_or(0))
             .checked()?,
         seed: args.seed,

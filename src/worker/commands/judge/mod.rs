@@ -1,21 +1,18 @@
 //! `judge`: does a mask help? Base and mask on the same pictures.
 
 mod labelled;
+mod rival;
 mod unlabelled;
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ModelArgs, files, masked, share, tiles};
-use crate::base::{Role, Weights, import};
-use crate::domain::View;
-use crate::domain::report::{Kpi, Report, TrainingFigures};
+use super::{ModelArgs, files, masked, recipe, share, tiles};
+use crate::domain::report::{Kpi, Report};
 use crate::mask::cascade::Inference;
-use crate::mask::{Header, Mask};
-use crate::train::Embedder;
-use crate::train::experts::embed::Model;
 use crate::worker::error::WorkerCommandError;
+use rival::Rival;
 
 /// Arguments of `judge`.
 #[derive(Debug, Args)]
@@ -37,8 +34,12 @@ pub struct JudgeArgs {
     labelled: Option<PathBuf>,
     /// Judge without labels, by the signals that the gate reads where a site has no validation set: a
     /// folder of pictures, searched with all folders below it
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["labelled", "kpi", "judged_before", "neighbours", "margin"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["labelled", "kpi", "judged_before", "neighbours", "margin", "inference"])]
     images: Option<PathBuf>,
+    /// The recipe by whose large crops second views of those pictures are drawn: that of the mask, so that
+    /// signals are those of its training's report
+    #[arg(long, default_value = "factory", requires = "images")]
+    recipe: PathBuf,
     /// The figure that decides: probe, knn, few-shot, or JSON as `katagami site create` takes it
     #[arg(long, default_value = "probe", value_parser = crate::cli::kpi)]
     kpi: Kpi,
@@ -60,73 +61,12 @@ pub struct JudgeArgs {
 pub fn judge(args: &JudgeArgs) -> Result<(), WorkerCommandError> {
     let base = args.model.weights()?;
     let device = args.model.open()?;
-    let rival = rival(args, &base, device)?;
+    let rival = Rival::of(args, &base, device)?;
     match (&args.labelled, &args.images) {
         (Some(folder), _) => labelled::judge(args, folder, &base, &rival, device),
         (None, Some(folder)) => unlabelled::judge(args, folder, &base, &rival, device),
         (None, None) => unreachable!("the arguments ask for one of them"),
     }
-}
-
-/// What is compared with the base.
-struct Rival {
-    model: Model,
-    /// The mask that makes it of the base (a cascade's dispatcher), unless it has weights of its own.
-    mask: Option<Mask>,
-    /// What is written of that mask.
-    header: Option<Header>,
-    /// How it differs from the base: what the gate asks of a training.
-    training: TrainingFigures,
-}
-
-impl Rival {
-    /// What pictures become before either network sees them.
-    fn view(&self, args: &JudgeArgs) -> Result<View, WorkerCommandError> {
-        args.model.view(self.header.as_ref())
-    }
-}
-
-fn rival(args: &JudgeArgs, base: &Weights, device: tch::Device) -> Result<Rival, WorkerCommandError> {
-    let differing = |index: usize, values: &[f32]| {
-        (base.values[index].iter().zip(values))
-            .filter(|(a, b)| a != b)
-            .count()
-    };
-    let training = |flips: usize, statistics: usize| TrainingFigures {
-        flips: flips as u64,
-        own_statistics: statistics as u64,
-        moved_statistics: statistics as u64,
-        ..TrainingFigures::default()
-    };
-    let Some(path) = &args.mask else {
-        let path = args
-            .weights
-            .as_ref()
-            .expect("the arguments ask for a mask or for weights");
-        let weights = import(base.architecture, path)?;
-        let (mut learned, mut statistics) = (0, 0);
-        for (index, (spec, values)) in base.architecture.tensors.iter().zip(&weights.values).enumerate() {
-            match spec.role {
-                Role::NormMean | Role::NormVariance => statistics += differing(index, values),
-                _ => learned += differing(index, values),
-            }
-        }
-        return Ok(Rival {
-            model: Model::Single(Embedder::new(&weights, device)?),
-            mask: None,
-            header: None,
-            training: training(learned, statistics),
-        });
-    };
-    let (artefact, model) = masked(path, base, args.inference, device)?;
-    let mask = artefact.mask(base)?;
-    let statistics = (mask.norms.iter()).map(|(index, values)| differing(*index, values));
-    Ok(Rival {
-        training: training(mask.dropped(), statistics.sum()),
-        model,
-        mask: Some(mask),
-        header: Some(artefact.header),
-    })
 }
 
 /// The verdict and why, in one sentence.

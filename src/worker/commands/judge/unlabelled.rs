@@ -7,16 +7,17 @@ use image::RgbImage;
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::{JudgeArgs, Rival, files, verdict};
-use crate::base::Weights;
+use super::{JudgeArgs, Rival, files, recipe, verdict};
+use crate::base::{Preprocessing, Weights};
 use crate::cli::printer;
 use crate::domain::View;
 use crate::domain::gate::{GateSettings, Signal};
 use crate::domain::report::{ImageCounts, Kpi, LabelFree, Report};
 use crate::evaluate::{self, Settings};
+use crate::train::Embedder;
 use crate::train::experts::embed::Model;
-use crate::train::{Embedder, Recipe};
 use crate::worker::error::WorkerCommandError;
+use crate::worker::images::cached_edge;
 use crate::worker::pictures::decode_all;
 use crate::worker::signals::{SignalPictures, most_signal_pictures};
 
@@ -31,26 +32,18 @@ pub(super) fn judge(
     let view = rival.view(args)?;
     let tiles = view.tiles.count();
     let preprocessing = args.model.preprocessing();
-    let seen = preprocessing.seen(&view);
-    // Second views are drawn as the default recipe draws large crops, from pictures of the size that it crops.
-    let rule = Recipe::factory().augment;
-    let cropped = View {
-        size: Some(2 * rule.large.size),
+    let rule = recipe(&args.recipe)?.augment;
+    let cached = View {
+        size: Some(cached_edge(&rule)),
         ..view
     };
-    let mut pictures = files::pictures(&files::below(folder)?)?;
-    pictures.sort_by_key(|picture| picture.digest);
-    pictures.dedup_by_key(|picture| picture.digest);
-    // Digests are as good as random, so the first ones are a fair sample.
-    pictures.truncate(most_signal_pictures(tiles, 2 * rule.large.size));
-    let mut images: Vec<RgbImage> = Vec::new();
-    let decoded = decode_all(pictures.par_iter(), &preprocessing, &cropped);
-    for (picture, decoded) in pictures.iter().zip(decoded) {
-        match decoded {
-            Ok(decoded) => images.extend(decoded),
-            Err(error) => printer::note(&format!("left out: `{}`: {error}", picture.name())),
-        }
-    }
+    let seen = preprocessing.seen(&view);
+    let images = decoded(
+        folder,
+        &preprocessing,
+        &cached,
+        most_signal_pictures(tiles, seen.size),
+    )?;
     if images.len() < 2 * tiles {
         return Err(WorkerCommandError::TooFewPictures(folder.to_owned()));
     }
@@ -70,13 +63,45 @@ pub(super) fn judge(
     if args.json {
         let training = &report.training;
         printer::json(&json!({
-            "images": signals.images, "flips": training.flips, "own_statistics": training.own_statistics,
+            "images": signals.images, "changed_weights": training.flips, "own_statistics": training.own_statistics,
             "label_free": signals, "gate": report.gate.verdict,
         }));
         return Ok(());
     }
     print(&report, &signals);
     Ok(())
+}
+
+/// The tiles of `most` of the pictures below a folder: of those with the least digests, as in training, which
+/// are as good as random.
+fn decoded(
+    folder: &Path,
+    preprocessing: &Preprocessing,
+    view: &View,
+    most: usize,
+) -> Result<Vec<RgbImage>, WorkerCommandError> {
+    let mut paths = files::below(folder)?;
+    // Captions lie beside their pictures.
+    paths.retain(|path| path.extension().is_none_or(|extension| extension != "json"));
+    let mut pictures = files::pictures(&paths)?;
+    pictures.sort_by_key(|picture| picture.digest);
+    pictures.dedup_by_key(|picture| picture.digest);
+    let (mut images, mut found) = (Vec::new(), 0);
+    let mut rest = pictures.as_slice();
+    while found < most && !rest.is_empty() {
+        let (next, after) = rest.split_at(rest.len().min(most - found));
+        for (picture, decoded) in next.iter().zip(decode_all(next.par_iter(), preprocessing, view)) {
+            match decoded {
+                Ok(decoded) => {
+                    images.extend(decoded);
+                    found += 1;
+                }
+                Err(error) => printer::note(&format!("left out: `{}`: {error}", picture.name())),
+            }
+        }
+        rest = after;
+    }
+    Ok(images)
 }
 
 fn print(report: &Report, signals: &LabelFree) {

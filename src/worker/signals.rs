@@ -47,7 +47,7 @@ pub(super) fn whole(chosen: &[&RgbImage], preprocessing: &Preprocessing) -> Vec<
 
 /// The same pictures twice, each as its tiles of the network's size.
 pub(super) struct SignalPictures {
-    pub(super) whole: Vec<RgbImage>,
+    whole: Vec<RgbImage>,
     /// Each as one random view, drawn by the rule of large crops.
     viewed: Vec<RgbImage>,
     tiles: usize,

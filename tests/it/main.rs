@@ -26,6 +26,7 @@ mod format;
 #[cfg(feature = "server")]
 mod intake;
 #[cfg(all(feature = "server", feature = "worker"))]
+mod judge;
 mod kill;
 #[cfg(feature = "server")]
 #[path = "../support/postgres.rs"]

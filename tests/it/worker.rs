@@ -240,124 +240,6 @@ fn katagami_hands_commands_over_to_the_worker_beside_it() {
     assert!(help.contains("--recipe"), "{help}");
 }
 
-#[test]
-fn a_mask_that_changes_nothing_does_not_pass_the_gate() {
-    let folder = tempfile::tempdir().unwrap();
-    let base = generated_base(1);
-    let path = stored(&base, folder.path(), "base.safetensors");
-    let mask = folder.path().join("mask.kgm");
-    std::fs::write(&mask, crate::support::artefact_at(&base, 32)).unwrap();
-    let labelled = folder.path().join("labelled");
-    for class in ["good", "scratched"] {
-        std::fs::rename(pictures(folder.path(), 6), labelled_folder(&labelled, class)).unwrap();
-    }
-    let [base, mask, labelled] = [&path, &mask, &labelled].map(|path| path.to_str().unwrap());
-    let judge = |labelled: &str| {
-        worker(&[
-            "judge",
-            "--base",
-            base,
-            "--mask",
-            mask,
-            "--labelled",
-            labelled,
-            "--size",
-            "32",
-            "--device",
-            "cpu",
-            "--neighbours",
-            "1",
-            "--json",
-        ])
-    };
-    let judged = judge(labelled).good().json();
-    assert_eq!(judged["images"], 12);
-    assert_eq!(judged["classes"], serde_json::json!(["good", "scratched"]));
-    assert_eq!(judged["gate"]["verdict"], "held", "{judged}");
-    for figure in ["knn", "probe"] {
-        for model in ["mask", "random_mask"] {
-            assert!(
-                judged[model][figure]["difference"]["lower"].is_number(),
-                "{judged}"
-            );
-        }
-    }
-    let other = stored(&generated_base(2), folder.path(), "other.safetensors");
-    let fixed = [
-        "judge",
-        "--base",
-        base,
-        "--labelled",
-        labelled,
-        "--size",
-        "32",
-        "--device",
-        "cpu",
-    ];
-    let weights = worker(&[&fixed[..], &["--weights", other.to_str().unwrap()]].concat()).good();
-    assert!(!weights.out.contains("no improvement"), "{}", weights.out);
-    let one_class = format!("{labelled}/good");
-    assert!(judge(&one_class).refused(2).contains("at least two folders"));
-}
-
-#[test]
-fn without_labels_a_mask_is_judged_by_signals_and_weights_are_not_taken_for_the_base() {
-    let folder = tempfile::tempdir().unwrap();
-    let bases = [1, 2].map(generated_base);
-    let [base, other] =
-        [1, 2].map(|n| stored(&bases[n - 1], folder.path(), &format!("base-{n}.safetensors")));
-    let mask = folder.path().join("mask.kgm");
-    std::fs::write(&mask, crate::support::artefact_at(&bases[0], 32)).unwrap();
-    let images = pictures(folder.path(), 6);
-    std::fs::copy(images.join("0.pgm"), images.join("again.pgm")).unwrap();
-    std::fs::write(images.join("notes.txt"), "no picture").unwrap();
-    let [base, other, mask, images] = [&base, &other, &mask, &images].map(|path| path.to_str().unwrap());
-    let judge = |more: &[&str]| {
-        let fixed = ["judge", "--base", base, "--size", "32", "--device", "cpu"];
-        worker(&[&fixed, more].concat())
-    };
-    let judged = judge(&["--mask", mask, "--images", images, "--json"]).good();
-    assert!(judged.err.contains("notes.txt"), "{}", judged.err);
-    let judged = judged.json();
-    assert_eq!(judged["images"], 6, "{judged}");
-    assert!(
-        judged["changed_weights"].as_u64().unwrap() > 0 && judged["own_statistics"] == 0,
-        "{judged}"
-    );
-    assert_eq!(judged["gate"]["verdict"], "held", "{judged}");
-    let signals = &judged["label_free"];
-    assert!(signals["stability"].as_f64().unwrap() > 0.0, "{judged}");
-    assert!(
-        signals["retrieval"]["difference"]["lower"].is_number(),
-        "{judged}"
-    );
-    let said = judge(&["--mask", mask, "--images", images]).good().out;
-    assert!(
-        said.starts_with("held: ") && said.contains("effective rank of patches"),
-        "{said}"
-    );
-
-    let weights = judge(&["--weights", other, "--images", images]).good().out;
-    assert!(!weights.contains("no improvement"), "{weights}");
-    let tiles = r#"{"tiles": {"columns": 2, "rows": 1}}"#;
-    let tiled = judge(&["--weights", other, "--images", images, "--view", tiles, "--json"]).good();
-    assert_eq!(tiled.json()["images"], 6, "pictures, not tiles");
-    let itself = judge(&["--weights", base, "--images", images]).good().out;
-    assert!(itself.starts_with("held: no improvement"), "{itself}");
-
-    let both = judge(&["--mask", mask, "--images", images, "--labelled", images]);
-    assert_eq!(both.code, Some(2), "{}", both.out);
-    assert!(
-        both.err.contains("cannot be used with '--labelled"),
-        "{}",
-        both.err
-    );
-    let empty = folder.path().join("empty");
-    std::fs::create_dir(&empty).unwrap();
-    let refused = judge(&["--mask", mask, "--images", empty.to_str().unwrap()]).refused(2);
-    assert!(refused.contains("fewer than two pictures"), "{refused}");
-}
-
 /// The arguments of a quick training, with what is special at the end.
 pub fn training<'a>(base: &'a str, images: &'a str, recipe: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let fixed = [
@@ -627,7 +509,7 @@ fn the_networks_input_can_be_saved_and_embedded_again() {
     assert!(!Path::new(&at("other")).exists());
 }
 
-fn labelled_folder(labelled: &Path, class: &str) -> PathBuf {
+pub fn labelled_folder(labelled: &Path, class: &str) -> PathBuf {
     std::fs::create_dir_all(labelled).unwrap();
     labelled.join(class)
 }

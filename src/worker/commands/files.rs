@@ -18,6 +18,13 @@ pub(super) fn below(folder: &Path) -> Result<Vec<PathBuf>, WorkerCommandError> {
     Ok(found)
 }
 
+/// The same without the captions that lie beside pictures.
+pub(super) fn without_captions(folder: &Path) -> Result<Vec<PathBuf>, WorkerCommandError> {
+    let mut found = below(folder)?;
+    found.retain(|path| path.extension().is_none_or(|extension| extension != "json"));
+    Ok(found)
+}
+
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), WorkerCommandError> {
     for entry in fs::read_dir(folder).map_err(at(folder))? {
         let path = entry.map_err(at(folder))?.path();
@@ -71,8 +78,7 @@ pub(super) fn classes(folder: &Path) -> Result<Vec<(String, Vec<PathBuf>)>, Work
     };
     let mut classes = Vec::new();
     for class in folders(folder)? {
-        let mut found = below(&class)?;
-        found.retain(|path| path.extension().is_none_or(|extension| extension != "json"));
+        let found = without_captions(&class)?;
         if found.is_empty() {
             return Err(unusable("one of its folders has no pictures"));
         }

@@ -28,7 +28,7 @@ pub(super) fn judge(
     rival: &Rival,
     device: tch::Device,
 ) -> Result<(), WorkerCommandError> {
-    let view = rival.view(args)?;
+    let view = rival.view;
     let control = match &rival.mask {
         Some(mask) => Some(apply(&random_mask(mask, 0), base.clone())?),
         None => None,

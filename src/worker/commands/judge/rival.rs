@@ -4,7 +4,7 @@ use super::{JudgeArgs, masked};
 use crate::base::{Role, Weights, import};
 use crate::domain::View;
 use crate::domain::report::TrainingFigures;
-use crate::mask::{Header, Mask};
+use crate::mask::Mask;
 use crate::train::Embedder;
 use crate::train::experts::embed::Model;
 use crate::worker::error::WorkerCommandError;
@@ -14,8 +14,8 @@ pub(super) struct Rival {
     pub(super) model: Model,
     /// The mask that makes it of the base (a cascade's dispatcher), unless it has weights of its own.
     pub(super) mask: Option<Mask>,
-    /// What is written of that mask.
-    header: Option<Header>,
+    /// What pictures become before either network sees them.
+    pub(super) view: View,
     /// How it differs from the base: what the gate asks of a training.
     pub(super) training: TrainingFigures,
 }
@@ -43,7 +43,7 @@ impl Rival {
             return Ok(Self {
                 model: Model::Single(Embedder::new(&weights, device)?),
                 mask: None,
-                header: None,
+                view: args.model.view(None)?,
                 training: training(learned, statistics),
             });
         };
@@ -52,14 +52,9 @@ impl Rival {
         Ok(Self {
             training: training(mask.dropped(), mask.own_statistics(base)),
             model,
+            view: args.model.view(Some(&artefact.header))?,
             mask: Some(mask),
-            header: Some(artefact.header),
         })
-    }
-
-    /// What pictures become before either network sees them.
-    pub(super) fn view(&self, args: &JudgeArgs) -> Result<View, WorkerCommandError> {
-        args.model.view(self.header.as_ref())
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn judge(
     rival: &Rival,
     device: tch::Device,
 ) -> Result<(), WorkerCommandError> {
-    let view = rival.view(args)?;
+    let view = rival.view;
     let tiles = view.tiles.count();
     let preprocessing = args.model.preprocessing();
     let rule = recipe(&args.recipe)?.augment;
@@ -80,10 +80,7 @@ fn decoded(
     view: &View,
     most: usize,
 ) -> Result<Vec<RgbImage>, WorkerCommandError> {
-    let mut paths = files::below(folder)?;
-    // Captions lie beside their pictures.
-    paths.retain(|path| path.extension().is_none_or(|extension| extension != "json"));
-    let mut pictures = files::pictures(&paths)?;
+    let mut pictures = files::pictures(&files::without_captions(folder)?)?;
     pictures.sort_by_key(|picture| picture.digest);
     pictures.dedup_by_key(|picture| picture.digest);
     let (mut images, mut found) = (Vec::new(), 0);

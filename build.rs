@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let libtorch = libtorch.to_string_lossy();
         for place in [libtorch.as_ref(), "$ORIGIN/../lib/katagami"] {
             println!("cargo:rustc-link-arg-bin=katagami-worker=-Wl,-rpath,{place}");
+            println!("cargo:rustc-link-arg-benches=-Wl,-rpath,{place}");
         }
     }
     Ok(())

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs benchmarks by name. NAME="codec gate health quality train" (codec and health if none
+# Runs benchmarks by name. NAME="codec gate health latency quality train" (codec and health if none
 # is named), SEED=n: what is trained and drawn. Each result is a line
 # `figure: NAME = NUMBER UNIT`, those of others in the same run.
 # LIST=file measures the masks of a list of one's own (see benches/codec/main.rs)
@@ -29,6 +29,15 @@ codec() {
 health() {
     cd "$here/.."
     cargo bench --locked --target-dir "$benches" --no-default-features --features server --bench health
+}
+
+# What masks over weights and over filters do to the time of an inference, on one thread.
+latency() {
+    local base
+    imported_base
+    LIBTORCH=$("$here/libtorch.sh")
+    export LIBTORCH
+    (cd "$here/.." && cargo bench --locked --bench latency -- "$base")
 }
 
 # The default base, imported once: sets $base to its file.
@@ -115,7 +124,7 @@ train() {
 
 for name in ${NAME:-codec health}; do
     case $name in
-        codec | gate | health | quality | train) "$name" ;;
-        *) die "there is no benchmark \`$name\`; there are: codec, gate, health, quality, train" ;;
+        codec | gate | health | latency | quality | train) "$name" ;;
+        *) die "there is no benchmark \`$name\`; there are: codec, gate, health, latency, quality, train" ;;
     esac
 done

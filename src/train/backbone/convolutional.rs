@@ -29,18 +29,17 @@ pub(super) fn inverted_residual(
         Style::TensorFlow => 1e-3,
         Style::Torchvision => 1e-5,
     };
-    let spatial = |layers: &mut Layers, x: &Tensor, kernel: usize, stride: usize, groups: usize| match style {
-        Style::TensorFlow => layers.convolution_same(x, kernel, stride, groups as i64, epsilon),
+    let spatial = |layers: &mut Layers, x: &Tensor, kernel: usize, stride: usize| match style {
+        Style::TensorFlow => layers.convolution_same(x, kernel, stride, epsilon),
         Style::Torchvision => {
             let shape = Convolution {
                 stride: stride as i64,
                 padding: kernel as i64 / 2,
-                groups: groups as i64,
             };
             layers.convolution(x, shape, epsilon)
         }
     };
-    let mut x = spatial(layers, input, 3, 2, 1)?.f_relu6()?;
+    let mut x = spatial(layers, input, 3, 2)?.f_relu6()?;
     for (index, block) in blocks.iter().enumerate() {
         let before = x.shallow_clone();
         if block.expand != 1 {
@@ -48,8 +47,7 @@ pub(super) fn inverted_residual(
                 .convolution(&x, Convolution::POINTWISE, epsilon)?
                 .f_relu6()?;
         }
-        let wide = block.input * block.expand;
-        x = spatial(layers, &x, block.kernel, block.stride, wide)?.f_relu6()?;
+        x = spatial(layers, &x, block.kernel, block.stride)?.f_relu6()?;
         x = layers.convolution(&x, Convolution::POINTWISE, epsilon)?;
         if block.has_shortcut() {
             if let Some(drop) = drop {
@@ -74,7 +72,6 @@ pub(super) fn resnet(
     let stem = Convolution {
         stride: 2,
         padding: 3,
-        groups: 1,
     };
     let mut x = layers
         .convolution(input, stem, EPSILON)?

@@ -23,21 +23,19 @@ impl<'a> Layers<'a> {
             .expect("the architecture's table has a tensor for each layer of its plan")
     }
 
-    /// A convolution and the BatchNorm behind it. BatchNorm that does not move is
-    /// a factor and a summand of each output: it is folded into the kernel, which
-    /// saves a pass over the feature map forwards and one backwards.
+    /// A convolution and the BatchNorm behind it; its widths and groups are those of its
+    /// kernel `[out, in / groups, height, width]`. BatchNorm that does not move is a factor
+    /// and a summand of each output: it is folded into the kernel, which saves a pass over
+    /// the feature map forwards and one backwards.
     pub(super) fn convolution(
         &mut self,
         input: &Tensor,
         shape: Convolution,
         epsilon: f64,
     ) -> Result<Tensor, TrainError> {
-        let Convolution {
-            stride,
-            padding,
-            groups,
-        } = shape;
+        let Convolution { stride, padding } = shape;
         let kernel = self.next();
+        let groups = input.size()[1] / kernel.size()[1];
         let [weight, bias, mean, variance] = [self.next(), self.next(), self.next(), self.next()];
         if self.moving_norms {
             let kernel = kernel.f_to_kind(input.kind())?;
@@ -67,7 +65,6 @@ impl<'a> Layers<'a> {
         input: &Tensor,
         kernel: usize,
         stride: usize,
-        groups: i64,
         epsilon: f64,
     ) -> Result<Tensor, TrainError> {
         let output = self.nominal.div_ceil(stride);
@@ -77,7 +74,6 @@ impl<'a> Layers<'a> {
         let shape = |padding| Convolution {
             stride: stride as i64,
             padding,
-            groups,
         };
         if before == after {
             return self.convolution(input, shape(before), epsilon);
@@ -105,7 +101,6 @@ impl<'a> Layers<'a> {
 pub(super) struct Convolution {
     pub(super) stride: i64,
     pub(super) padding: i64,
-    pub(super) groups: i64,
 }
 
 impl Convolution {
@@ -113,16 +108,11 @@ impl Convolution {
     pub(super) const POINTWISE: Self = Self {
         stride: 1,
         padding: 0,
-        groups: 1,
     };
 
     /// Of 3×3 pixels, padded so that a stride of 1 keeps the size.
     pub(super) const fn of_three(stride: i64) -> Self {
-        Self {
-            stride,
-            padding: 1,
-            groups: 1,
-        }
+        Self { stride, padding: 1 }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::study::{Judged, Kind};
 /// Prints each training, then what the gate did with each kind, then the figures.
 pub fn print(planned: usize, failed: usize, judged: &[Judged]) {
     println!(
-        "{:<9}{:<18}{:>8}  {:<23}{:<9}{:<9}{:>10}{:>7}{:>8}{:>10}",
+        "{:<9}{:<18}{:>8}  {:<23}{:<9}{:<9}{:>10}{:>7}{:>9}{:>10}{:>10}",
         "kind",
         "site, seed",
         "flips",
@@ -17,6 +17,7 @@ pub fn print(planned: usize, failed: usize, judged: &[Judged]) {
         "without",
         "retrieval",
         "rank",
+        "patches",
         "distance",
         "stability"
     );
@@ -26,8 +27,12 @@ pub fn print(planned: usize, failed: usize, judged: &[Judged]) {
             |truth| format!("{:+.3} ({:+.3} {:+.3})", truth.value, truth.lower, truth.upper),
         );
         let signals = run.report.label_free.as_ref().map_or_else(String::new, |found| {
+            let patches = found.patches.map_or_else(
+                || "-".to_owned(),
+                |patches| format!("{:.3}", patches.mask / patches.base),
+            );
             format!(
-                "{:>+10.3}{:>7.3}{:>+8.3}{:>10.2}",
+                "{:>+10.3}{:>7.3}{patches:>9}{:>+10.3}{:>10.2}",
                 found.retrieval.difference.lower,
                 found.mask.effective_rank / found.base.effective_rank,
                 (1.0 - found.mask.mean_cosine) / (1.0 - found.base.mean_cosine) - 1.0,

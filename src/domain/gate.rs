@@ -4,11 +4,10 @@
 //! that pays for the mean holds the mask. What passes is shown at a confidence
 //! that allows for the masks that the same images have judged before; what is
 //! worse is refused without that allowance. Without labels, a mask
-//! passes only if instance retrieval *and* effective rank have gained, no
-//! signal has lost and BatchNorm's statistics are the base's: three label-free
-//! updates of seven made k-NN worse in arXiv 2409.07577, and one set measured
-//! here lost accuracy while its effective rank rose by 2 %, which is why a gain
-//! of rank starts at 5 %.
+//! passes only if instance retrieval has gained *and* detail has: effective
+//! rank rose, or that of patches has not fallen. No signal may have lost, and
+//! BatchNorm's statistics must be the base's: three label-free updates of seven
+//! made k-NN worse in arXiv 2409.07577.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -60,10 +59,16 @@ pub struct GateSettings {
     /// Labelled images of each class below which no interval is believed
     /// (a bootstrap of a handful of images is far too narrow). Default 10.
     pub least_per_class: usize,
+    /// By how much the share of images that find themselves in another view must have
+    /// gained at the least: the lower end of its interval. Default .015.
+    pub retrieval_gain: f64,
     /// Share of effective rank that counts as gained. Default .05.
     pub rank_gain: f64,
     /// Share of effective rank that counts as lost. Default .05.
     pub rank_loss: f64,
+    /// The same where that of patches has not fallen: pictures of a class have become
+    /// more alike then, and no detail is lost. Default .2.
+    pub parting_loss: f64,
     /// Share of the mean distance between embeddings (1 less their mean pairwise
     /// cosine) that counts as lost: they collapse. Default 1/3.
     pub distance_loss: f64,
@@ -86,8 +91,10 @@ impl Default for GateSettings {
             margin: 0.01,
             group_loss: 0.1,
             least_per_class: 10,
+            retrieval_gain: 0.015,
             rank_gain: 0.05,
             rank_loss: 0.05,
+            parting_loss: 0.2,
             distance_loss: 1.0 / 3.0,
             least_stability: 0.3,
             cluster_loss: 0.2,
@@ -232,12 +239,18 @@ fn judge_signals(signals: &LabelFree, settings: &GateSettings) -> Verdict {
     }
     let retrieval = &signals.retrieval;
     let (base, mask) = (&signals.base, &signals.mask);
+    let patches_kept = (signals.patches).is_some_and(|patches| patches.mask >= patches.base);
+    let rank_loss = if patches_kept {
+        settings.rank_loss.max(settings.parting_loss)
+    } else {
+        settings.rank_loss
+    };
     let lost = [
         (Signal::Collapse, base.mean_cosine, mask.mean_cosine, {
             1.0 - mask.mean_cosine < (1.0 - base.mean_cosine) * (1.0 - settings.distance_loss)
         }),
         (Signal::EffectiveRank, base.effective_rank, mask.effective_rank, {
-            mask.effective_rank < base.effective_rank * (1.0 - settings.rank_loss)
+            mask.effective_rank < base.effective_rank * (1.0 - rank_loss)
         }),
         (
             Signal::InstanceRetrieval,
@@ -271,11 +284,13 @@ fn judge_signals(signals: &LabelFree, settings: &GateSettings) -> Verdict {
         return Verdict::Held { reasons };
     }
     let gained = [
-        (Signal::InstanceRetrieval, retrieval.difference.lower > 0.0),
-        (
-            Signal::EffectiveRank,
-            mask.effective_rank > base.effective_rank * (1.0 + settings.rank_gain.max(0.0)),
-        ),
+        (Signal::InstanceRetrieval, {
+            let lower = retrieval.difference.lower;
+            lower > 0.0 && lower >= settings.retrieval_gain
+        }),
+        (Signal::EffectiveRank, {
+            patches_kept || mask.effective_rank > base.effective_rank * (1.0 + settings.rank_gain.max(0.0))
+        }),
     ];
     if gained.iter().all(|(_, gained)| *gained) {
         return Verdict::Passed;

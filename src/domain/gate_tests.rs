@@ -251,6 +251,30 @@ fn a_space_that_is_filled_less_is_one_loss_by_rank_and_cosine() {
 }
 
 #[test]
+fn classes_may_part_while_patches_keep_their_rank() {
+    let verdict = |whole: f64, patches: Option<f64>, retrieval: f64| {
+        let mut evidence = signals(whole, 0.3, retrieval, 0.9);
+        let figures = evidence.label_free.as_mut().unwrap();
+        figures.patches = patches.map(|mask| Both { base: 50.0, mask });
+        judge(&evidence, &GateSettings::default())
+    };
+    // Generated textures: rank fell by 15 % where accuracy gained four points.
+    assert_eq!(verdict(85.0, Some(50.5), 0.1), Verdict::Passed);
+    assert_eq!(verdict(102.0, Some(50.0), 0.1), Verdict::Passed);
+    for (what, held) in [
+        ("too far", verdict(75.0, Some(50.5), 0.1)),
+        ("patches fell", verdict(85.0, Some(49.0), 0.1)),
+        ("no patches", verdict(85.0, None, 0.1)),
+        (
+            "views found by a hair more often",
+            verdict(102.0, Some(50.5), 0.02),
+        ),
+    ] {
+        assert_eq!(rank(&held), 1, "{what}: {held:?}");
+    }
+}
+
+#[test]
 fn embeddings_collapse_by_the_share_of_their_distance_that_they_lose() {
     let verdict = |before: f64, after: f64| {
         let mut evidence = signals(120.0, after, 0.1, 0.9);

@@ -51,9 +51,7 @@ impl Embedder {
 
     /// Embeddings `[batch, dim]`, row by row, of one normalised batch `[batch, 3, size, size]`.
     pub fn embed(&self, input: &[f32], size: u32) -> Result<Vec<f32>, TrainError> {
-        let size = size as usize;
-        let shape = [input.len() / (3 * size * size), 3, size, size];
-        let input = tensor(input, &shape, self.device)?;
+        let input = self.input(input, size)?;
         let mode = Mode::default();
         let embedded = tch::no_grad(|| backbone::embed(self.architecture, &self.tensors, &input, mode))?;
         values(&embedded)
@@ -72,29 +70,42 @@ impl Embedder {
             let input: Vec<f32> = (batch.par_iter())
                 .flat_map_iter(|picture| preprocessing.normalise(picture))
                 .collect();
-            let size = preprocessing.size as usize;
-            let input = tensor(&input, &[batch.len(), 3, size, size], self.device)?;
-            let map = tch::no_grad(|| {
-                backbone::features(self.architecture, &self.tensors, &input, Mode::default())
-            })?;
-            let Some(map) = map else {
-                return Ok(Vec::new());
-            };
-            // [batch, dim, rows, columns] to [batch, patches, dim].
-            let map = map.f_flatten(2, 3)?.f_transpose(1, 2)?;
-            let all = map.size()[1];
-            if all < 2 {
-                return Ok(Vec::new());
-            }
-            let apart = map.f_sub(&map.f_mean_dim(&[1_i64][..], true, None)?)?;
-            let taken = all.min(PATCHES);
-            let places: Vec<i64> = (0..taken)
-                .map(|patch| (2 * patch + 1) * all / (2 * taken))
-                .collect();
-            let places = Tensor::f_from_slice(&places)?.f_to_device(self.device)?;
-            patches.extend(values(&apart.f_index_select(1, &places)?)?);
+            patches.extend(self.patches_of(&input, preprocessing.size)?);
         }
         Ok(patches)
+    }
+
+    /// The same of one normalised batch `[batch, 3, size, size]`.
+    pub(super) fn patches_of(&self, input: &[f32], size: u32) -> Result<Vec<f32>, TrainError> {
+        let input = self.input(input, size)?;
+        let map =
+            tch::no_grad(|| backbone::features(self.architecture, &self.tensors, &input, Mode::default()))?;
+        let Some(map) = map else {
+            return Ok(Vec::new());
+        };
+        // [batch, dim, rows, columns] to [batch, patches, dim].
+        let map = map.f_flatten(2, 3)?.f_transpose(1, 2)?;
+        let all = map.size()[1];
+        if all < 2 {
+            return Ok(Vec::new());
+        }
+        let apart = map.f_sub(&map.f_mean_dim(&[1_i64][..], true, None)?)?;
+        let taken = all.min(PATCHES);
+        let places: Vec<i64> = (0..taken)
+            .map(|patch| (2 * patch + 1) * all / (2 * taken))
+            .collect();
+        let places = Tensor::f_from_slice(&places)?.f_to_device(self.device)?;
+        values(&apart.f_index_select(1, &places)?)
+    }
+
+    /// Normalised pictures on the device.
+    fn input(&self, input: &[f32], size: u32) -> Result<Tensor, TrainError> {
+        let size = size as usize;
+        tensor(
+            input,
+            &[input.len() / (3 * size * size), 3, size, size],
+            self.device,
+        )
     }
 
     /// Embeddings `[pictures, dim]`, row by row, of pictures that have the

@@ -4,8 +4,8 @@
 //!
 //! The loss cannot choose: its prototypes move along, and it falls while features
 //! collapse. A moment is out where a signal has lost (`domain::gate`'s rule); among
-//! the others the greatest sum of what instance retrieval and effective rank have
-//! gained is kept, if it is above nothing.
+//! the others the greatest sum of what instance retrieval and effective rank (of
+//! pictures or of their patches) have gained is kept, if it is above nothing.
 
 use image::RgbImage;
 use rayon::prelude::*;
@@ -18,7 +18,7 @@ use super::{TrainError, augment};
 use crate::base::{Architecture, Preprocessing};
 use crate::domain::gate::{Evidence, GateSettings, Reason, judge};
 use crate::domain::report::LabelFree;
-use crate::evaluate::{self, Embeddings, Settings, Views};
+use crate::evaluate::{self, Embeddings, EvaluateError, Settings, Views};
 
 /// Fewest held-out pictures that a signal is read from.
 const FEWEST: usize = 20;
@@ -44,7 +44,8 @@ pub struct Moment {
     pub retrieval: f32,
     /// Effective rank over that of the beginning.
     pub rank: f32,
-    /// The sum of both gains; `None` where a signal had lost.
+    /// What retrieval and the rank, or that of patches if it is more, had gained together; `None`
+    /// where a signal had lost.
     pub worth: Option<f32>,
 }
 
@@ -80,8 +81,8 @@ pub(super) struct Selection {
     size: u32,
     /// Of each picture, one after the other.
     tiles: usize,
-    /// Embeddings of both by the network as the training began with it.
-    began: [Vec<f32>; 2],
+    /// What the network made of them as the training began with it.
+    began: Space,
     /// All that the product depends on, as it was at the best moment.
     pub(super) kept: Vec<f32>,
     /// The moments so far, [`FIELDS`] numbers each; zeros for those to come.
@@ -118,10 +119,10 @@ impl Selection {
         let learning = recipe.schedule.steps - recipe.schedule.warm_up;
         let size = preprocessing.size;
         let tiles = view.tiles.count();
-        let embedded = |input| embed(base.architecture, tensors, input, size, tiles, device);
+        let network = Embedder::of_tensors(base.architecture, tensors, device);
         Ok(Some(Self {
             every: rule.every,
-            began: [embedded(&inputs[0])?, embedded(&inputs[1])?],
+            began: Space::of(&network, &inputs, size, tiles)?,
             inputs,
             size,
             tiles,
@@ -144,11 +145,10 @@ impl Selection {
         step: u32,
         dropped: usize,
     ) -> Result<bool, TrainError> {
-        let dim = architecture.embedding_dim;
-        let embedded = |input| embed(architecture, tensors, input, self.size, self.tiles, device);
-        let now = [embedded(&self.inputs[0])?, embedded(&self.inputs[1])?];
-        let signals =
-            signals(&self.began, &now, dim).map_err(|_| TrainError::Diverged { step, loss: f64::NAN })?;
+        let network = Embedder::of_tensors(architecture, tensors, device);
+        let now = Space::of(&network, &self.inputs, self.size, self.tiles)?;
+        let signals = signals(&self.began, &now, network.dim())
+            .map_err(|_| TrainError::Diverged { step, loss: f64::NAN })?;
         let moment = weighed(&signals, step, dropped as u32);
         let best = self
             .moments()
@@ -189,36 +189,50 @@ fn normalised(pictures: &[RgbImage], preprocessing: &Preprocessing) -> Vec<f32> 
         .collect()
 }
 
-/// Embeddings `[pictures, dim]` of `input` `[pictures * tiles, 3, size, size]`.
-fn embed(
-    architecture: &'static Architecture,
-    tensors: &[Tensor],
-    input: &[f32],
-    size: u32,
-    tiles: usize,
-    device: tch::Device,
-) -> Result<Vec<f32>, TrainError> {
-    let network = Embedder::of_tensors(architecture, tensors, device);
-    let batch = Embedder::BATCH * 3 * (size * size) as usize;
-    let batches = input.chunks(batch).map(|input| network.embed(input, size));
-    let of_tiles = batches.collect::<Result<Vec<_>, _>>()?.concat();
-    Ok(of_pictures(of_tiles, tiles, architecture.embedding_dim))
+/// What a network makes of the held-out images.
+struct Space {
+    /// Embeddings `[pictures, dim]`.
+    plain: Vec<f32>,
+    /// The same of the second views.
+    viewed: Vec<f32>,
+    /// Patches of the plain ones, as [`Embedder::patches`] gives them.
+    patches: Vec<f32>,
 }
 
-fn signals(
-    began: &[Vec<f32>; 2],
-    now: &[Vec<f32>; 2],
-    dim: usize,
-) -> Result<LabelFree, evaluate::EvaluateError> {
-    evaluate::label_free(&views(began, dim)?, &views(now, dim)?, &Settings::default())
+impl Space {
+    /// Of `inputs`, each `[pictures * tiles, 3, size, size]`.
+    fn of(
+        network: &Embedder,
+        [plain, viewed]: &[Vec<f32>; 2],
+        size: u32,
+        tiles: usize,
+    ) -> Result<Self, TrainError> {
+        let batch = Embedder::BATCH * 3 * (size * size) as usize;
+        let embedded = |input: &[f32]| {
+            let batches = input.chunks(batch).map(|input| network.embed(input, size));
+            let of_tiles = batches.collect::<Result<Vec<_>, _>>()?.concat();
+            Ok::<_, TrainError>(of_pictures(of_tiles, tiles, network.dim()))
+        };
+        let patches = plain.chunks(batch).map(|input| network.patches_of(input, size));
+        Ok(Self {
+            plain: embedded(plain)?,
+            viewed: embedded(viewed)?,
+            patches: patches.collect::<Result<Vec<_>, _>>()?.concat(),
+        })
+    }
+
+    fn views(&self, dim: usize) -> Result<Views<'_>, EvaluateError> {
+        let patches = Some(&self.patches).filter(|patches| !patches.is_empty());
+        Ok(Views {
+            first: Embeddings::new(&self.plain, dim)?,
+            second: Embeddings::new(&self.viewed, dim)?,
+            patches: patches.map(|patches| Embeddings::new(patches, dim)).transpose()?,
+        })
+    }
 }
 
-fn views(of: &[Vec<f32>; 2], dim: usize) -> Result<Views<'_>, evaluate::EvaluateError> {
-    Ok(Views {
-        first: Embeddings::new(&of[0], dim)?,
-        second: Embeddings::new(&of[1], dim)?,
-        patches: None,
-    })
+fn signals(began: &Space, now: &Space, dim: usize) -> Result<LabelFree, EvaluateError> {
+    evaluate::label_free(&began.views(dim)?, &now.views(dim)?, &Settings::default())
 }
 
 /// What a moment is worth by its signals against the beginning's.
@@ -235,8 +249,10 @@ fn weighed(signals: &LabelFree, step: u32, dropped: u32) -> Moment {
         .iter()
         .any(|reason| matches!(reason, Reason::SignalLost { .. } | Reason::UnusableEvidence));
     let retrieval = signals.retrieval.difference.value as f32;
-    let rank = (signals.mask.effective_rank / signals.base.effective_rank.max(f64::MIN_POSITIVE)) as f32;
-    let worth = retrieval + rank - 1.0;
+    let share = |mask: f64, base: f64| (mask / base.max(f64::MIN_POSITIVE)) as f32;
+    let rank = share(signals.mask.effective_rank, signals.base.effective_rank);
+    let patches = (signals.patches).map_or(rank, |patches| share(patches.mask, patches.base));
+    let worth = retrieval + rank.max(patches) - 1.0;
     Moment {
         step,
         dropped,

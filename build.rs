@@ -1,5 +1,5 @@
-//! Compiles the workers' protocol, and lets `katagami-worker` find libtorch
-//! without an environment variable.
+//! Compiles the workers' protocol, and lets `katagami-worker` and benchmarks find
+//! libtorch without an environment variable.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=build.rs");
@@ -16,8 +16,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let libtorch = libtorch.to_string_lossy();
         for place in [libtorch.as_ref(), "$ORIGIN/../lib/katagami"] {
             println!("cargo:rustc-link-arg-bin=katagami-worker=-Wl,-rpath,{place}");
-            println!("cargo:rustc-link-arg-benches=-Wl,-rpath,{place}");
         }
+        println!("cargo:rustc-link-arg-benches=-Wl,-rpath,{libtorch}");
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ const BATCHES: [i64; 2] = [1, 16];
 const ROUNDS: usize = 41;
 /// The share of an expansion's outputs that are to fall.
 const SHARES: [f64; 2] = [0.25, 0.5];
-/// One of so many weights that `factory` may mask falls.
+/// One of so many weights of kernels that are not depthwise falls: about as many as `factory` drops.
 const WEIGHTS: usize = 2_000;
 /// ε of EfficientNet-Lite's BatchNorm.
 const EPSILON: f64 = 1e-3;
@@ -70,7 +70,10 @@ fn measure(base: &Path) -> Outcome<()> {
     for share in SHARES {
         let (laid, narrowed, fallen) = without_filters(architecture, &base, share)?;
         let name = format!("filters_{:.0}", 100.0 * share);
-        println!("{name}: {fallen} filters fall");
+        println!(
+            "{name}: {fallen} of {} filters of expansions fall",
+            expanded(architecture)
+        );
         println!(
             "figure: latency/{name}/greatest_difference = {:.1e} of_an_embedding",
             difference(architecture, &laid, &narrowed)?
@@ -100,7 +103,7 @@ fn measure(base: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// The base with single weights of its pointwise kernels zero.
+/// The base with single weights zero, of all kernels but depthwise ones.
 fn without_weights(architecture: &Architecture, base: &[Tensor]) -> Result<Vec<Tensor>, TrainError> {
     let mut masked = copies(base);
     for (tensor, spec) in masked.iter_mut().zip(&architecture.tensors) {
@@ -157,6 +160,15 @@ fn without_filters(
         narrowed[projection + 3] = &base[projection + 3] - summand;
     }
     Ok((laid, narrowed, fallen))
+}
+
+/// How many outputs expansions have.
+fn expanded(architecture: &Architecture) -> usize {
+    let Plan::EfficientNetLite { stages } = &architecture.plan else {
+        return 0;
+    };
+    let blocks = stages.iter().flatten().filter(|block| block.expand != 1);
+    blocks.map(|block| block.input * block.expand).sum()
 }
 
 /// What a BatchNorm (factor, summand, mean, variance) makes of 0.

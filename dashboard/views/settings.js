@@ -16,7 +16,7 @@ const GATE = [
   ['retrieval-gain', 'Gain of instance retrieval', 'the least that counts as gained; without labels, as all below'],
   ['rank-gain', 'Gain of effective rank', 'the share that counts as gained'],
   ['rank-loss', 'Loss of effective rank', 'the share that counts as lost'],
-  ['parting-loss', 'The same where patches keep theirs', 'the share that counts as lost while classes part'],
+  ['parting-loss', 'Loss of effective rank while patches keep theirs', 'patches are not asked if it is not above the loss before'],
   ['distance-loss', 'Loss of distance', 'the share of 1 less the mean cosine that counts as collapsing'],
   ['least-stability', 'Neighbours that stay', 'the least share'],
   ['cluster-loss', 'Fall of cluster stability', 'what counts as lost'],

@@ -59,15 +59,17 @@ pub struct GateSettings {
     /// Labelled images of each class below which no interval is believed
     /// (a bootstrap of a handful of images is far too narrow). Default 10.
     pub least_per_class: usize,
-    /// By how much the share of images that find themselves in another view must have
-    /// gained at the least: the lower end of its interval. Default .015.
+    /// By how much the share of images that find themselves in another view must have gained at
+    /// the least (the lower end of its interval), or half of what the base leaves to gain if that
+    /// is less. Default .015.
     pub retrieval_gain: f64,
     /// Share of effective rank that counts as gained. Default .05.
     pub rank_gain: f64,
     /// Share of effective rank that counts as lost. Default .05.
     pub rank_loss: f64,
-    /// The same where that of patches has not fallen: pictures of a class have become
-    /// more alike then, and no detail is lost. Default .2.
+    /// Share of effective rank that counts as lost where that of patches has not fallen: pictures of
+    /// a class may have become more alike, and what they show is there still. Such patches stand for
+    /// a gain of rank, too. Not above `rank-loss`: patches are not asked. Default .2.
     pub parting_loss: f64,
     /// Share of the mean distance between embeddings (1 less their mean pairwise
     /// cosine) that counts as lost: they collapse. Default 1/3.
@@ -239,9 +241,10 @@ fn judge_signals(signals: &LabelFree, settings: &GateSettings) -> Verdict {
     }
     let retrieval = &signals.retrieval;
     let (base, mask) = (&signals.base, &signals.mask);
-    let patches_kept = (signals.patches).is_some_and(|patches| patches.mask >= patches.base);
+    let patches_kept = settings.parting_loss > settings.rank_loss
+        && (signals.patches).is_some_and(|patches| patches.mask >= patches.base);
     let rank_loss = if patches_kept {
-        settings.rank_loss.max(settings.parting_loss)
+        settings.parting_loss
     } else {
         settings.rank_loss
     };
@@ -286,7 +289,7 @@ fn judge_signals(signals: &LabelFree, settings: &GateSettings) -> Verdict {
     let gained = [
         (Signal::InstanceRetrieval, {
             let lower = retrieval.difference.lower;
-            lower > 0.0 && lower >= settings.retrieval_gain
+            lower > 0.0 && lower >= settings.retrieval_gain.min((1.0 - retrieval.base.value) / 2.0)
         }),
         (Signal::EffectiveRank, {
             patches_kept || mask.effective_rank > base.effective_rank * (1.0 + settings.rank_gain.max(0.0))
@@ -303,7 +306,7 @@ fn judge_signals(signals: &LabelFree, settings: &GateSettings) -> Verdict {
     Verdict::Held { reasons }
 }
 
-/// Signals that hold and never refuse: the first two rest on the same spectra
+/// Signals whose loss holds and never refuses: the first two rest on the same spectra
 /// and groups as the ones above.
 fn further_lost(signals: &LabelFree, settings: &GateSettings) -> Vec<Reason> {
     let decay = (signals.base.decay.zip(signals.mask.decay))

@@ -275,6 +275,41 @@ fn classes_may_part_while_patches_keep_their_rank() {
 }
 
 #[test]
+fn patches_are_not_asked_where_settings_allow_for_no_parting() {
+    let mut evidence = signals(102.0, 0.3, 0.1, 0.9);
+    let kept = Both {
+        base: 50.0,
+        mask: 51.0,
+    };
+    evidence.label_free.as_mut().unwrap().patches = Some(kept);
+    let settings = GateSettings {
+        parting_loss: 0.0,
+        ..GateSettings::default()
+    };
+    assert_eq!(judge(&evidence, &GateSettings::default()), Verdict::Passed);
+    assert_eq!(rank(&judge(&evidence, &settings)), 1);
+}
+
+#[test]
+fn a_base_that_finds_nearly_all_views_leaves_little_to_gain() {
+    let verdict = |base: f64, lower: f64, retrieval_gain: f64| {
+        let mut evidence = signals(120.0, 0.3, 0.1, 0.9);
+        let retrieval = &mut evidence.label_free.as_mut().unwrap().retrieval;
+        retrieval.base.value = base;
+        retrieval.difference.lower = lower;
+        let settings = GateSettings {
+            retrieval_gain,
+            ..GateSettings::default()
+        };
+        rank(&judge(&evidence, &settings))
+    };
+    assert_eq!(verdict(0.5, 0.006, 0.015), 1);
+    assert_eq!(verdict(0.99, 0.006, 0.015), 2);
+    assert_eq!(verdict(0.99, 0.004, 0.015), 1);
+    assert_eq!(verdict(0.5, 0.0, -1.0), 1, "no setting makes nothing a gain");
+}
+
+#[test]
 fn embeddings_collapse_by_the_share_of_their_distance_that_they_lose() {
     let verdict = |before: f64, after: f64| {
         let mut evidence = signals(120.0, after, 0.1, 0.9);
@@ -335,7 +370,7 @@ fn patches_clusters_and_decay_hold_and_never_refuse() {
 }
 
 #[test]
-fn the_monocrystalline_case_of_the_measurements_does_not_pass() {
+fn a_gain_of_rank_that_an_early_study_lost_accuracy_with_is_none() {
     assert_eq!(rank(&by_signals(315.0 / 308.0 * 100.0, 0.3, 0.1, 0.9)), 1);
 }
 

@@ -75,7 +75,7 @@ pub enum Reason {
         /// Its figure for the mask.
         mask: f64,
     },
-    /// A label-free signal shows no gain.
+    /// A label-free signal has not gained as much as the gate asks for.
     SignalNotGained {
         /// Which.
         signal: Signal,
@@ -175,7 +175,7 @@ impl fmt::Display for Reason {
             Self::SignalLost { signal, base, mask } => {
                 write!(f, "{signal} went from {base:.3} to {mask:.3}")
             }
-            Self::SignalNotGained { signal } => write!(f, "{signal} shows no gain"),
+            Self::SignalNotGained { signal } => write!(f, "{signal} has not gained enough"),
         }
     }
 }

@@ -273,6 +273,9 @@ pub struct MomentFigures {
     pub retrieval: f64,
     /// Effective rank over that of the beginning.
     pub rank: f64,
+    /// The same of patches, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patches: Option<f64>,
     /// What decides; absent where a signal had lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worth: Option<f64>,

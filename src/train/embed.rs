@@ -21,6 +21,8 @@ pub struct Embedder {
 impl Embedder {
     /// Images that pass through the network at once; more only take memory.
     pub const BATCH: usize = 64;
+    /// Images whose patches are looked at: their effective rank takes time with the cube of their number.
+    pub const PATCHED: usize = 3 * Self::BATCH;
 
     /// Puts the weights onto the device.
     pub fn new(weights: &Weights, device: tch::Device) -> Result<Self, TrainError> {
@@ -51,10 +53,25 @@ impl Embedder {
 
     /// Embeddings `[batch, dim]`, row by row, of one normalised batch `[batch, 3, size, size]`.
     pub fn embed(&self, input: &[f32], size: u32) -> Result<Vec<f32>, TrainError> {
-        let input = self.input(input, size)?;
-        let mode = Mode::default();
-        let embedded = tch::no_grad(|| backbone::embed(self.architecture, &self.tensors, &input, mode))?;
-        values(&embedded)
+        values(&self.run(input, size)?.0)
+    }
+
+    /// The same, and the batch's patches as [`Self::patches`] gives them.
+    pub(super) fn embed_with_patches(
+        &self,
+        input: &[f32],
+        size: u32,
+    ) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
+        let (embedded, map) = self.run(input, size)?;
+        Ok((values(&embedded)?, patches(map)?))
+    }
+
+    /// What the network makes of a normalised batch: embeddings and the last feature map.
+    fn run(&self, input: &[f32], size: u32) -> Result<(Tensor, Option<Tensor>), TrainError> {
+        let size = size as usize;
+        let shape = [input.len() / (3 * size * size), 3, size, size];
+        let input = tensor(input, &shape, self.device)?;
+        tch::no_grad(|| backbone::run(self.architecture, &self.tensors, &input, Mode::default()))
     }
 
     /// Patches of pictures that have the network's size, each less the mean of
@@ -77,35 +94,7 @@ impl Embedder {
 
     /// The same of one normalised batch `[batch, 3, size, size]`.
     pub(super) fn patches_of(&self, input: &[f32], size: u32) -> Result<Vec<f32>, TrainError> {
-        let input = self.input(input, size)?;
-        let map =
-            tch::no_grad(|| backbone::features(self.architecture, &self.tensors, &input, Mode::default()))?;
-        let Some(map) = map else {
-            return Ok(Vec::new());
-        };
-        // [batch, dim, rows, columns] to [batch, patches, dim].
-        let map = map.f_flatten(2, 3)?.f_transpose(1, 2)?;
-        let all = map.size()[1];
-        if all < 2 {
-            return Ok(Vec::new());
-        }
-        let apart = map.f_sub(&map.f_mean_dim(&[1_i64][..], true, None)?)?;
-        let taken = all.min(PATCHES);
-        let places: Vec<i64> = (0..taken)
-            .map(|patch| (2 * patch + 1) * all / (2 * taken))
-            .collect();
-        let places = Tensor::f_from_slice(&places)?.f_to_device(self.device)?;
-        values(&apart.f_index_select(1, &places)?)
-    }
-
-    /// Normalised pictures on the device.
-    fn input(&self, input: &[f32], size: u32) -> Result<Tensor, TrainError> {
-        let size = size as usize;
-        tensor(
-            input,
-            &[input.len() / (3 * size * size), 3, size, size],
-            self.device,
-        )
+        patches(self.run(input, size)?.1)
     }
 
     /// Embeddings `[pictures, dim]`, row by row, of pictures that have the
@@ -124,6 +113,26 @@ impl Embedder {
         }
         Ok(embeddings)
     }
+}
+
+/// Patches of a feature map `[batch, dim, rows, columns]`; see [`Embedder::patches`].
+fn patches(map: Option<Tensor>) -> Result<Vec<f32>, TrainError> {
+    let Some(map) = map else {
+        return Ok(Vec::new());
+    };
+    // [batch, dim, rows, columns] to [batch, patches, dim].
+    let map = map.f_flatten(2, 3)?.f_transpose(1, 2)?;
+    let all = map.size()[1];
+    if all < 2 {
+        return Ok(Vec::new());
+    }
+    let apart = map.f_sub(&map.f_mean_dim(&[1_i64][..], true, None)?)?;
+    let taken = all.min(PATCHES);
+    let places: Vec<i64> = (0..taken)
+        .map(|patch| (2 * patch + 1) * all / (2 * taken))
+        .collect();
+    let places = Tensor::f_from_slice(&places)?.f_to_device(map.device())?;
+    values(&apart.f_index_select(1, &places)?)
 }
 
 /// Embeddings `[pictures, dim]` of pictures with `tiles` tiles each, of the embeddings

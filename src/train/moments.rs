@@ -23,12 +23,12 @@ use crate::evaluate::{self, Embeddings, EvaluateError, Settings, Views};
 /// Fewest held-out pictures that a signal is read from.
 const FEWEST: usize = 20;
 /// Most images that are held out, tiles counted, unless fewer pictures would be too few: signals are steady
-/// long before, all are in memory, and each moment embeds them twice.
+/// long before, all are in memory, and each moment embeds them in both views.
 const MOST: usize = 200;
 /// The seed of the second views: neither the training's nor the gate's.
 const VIEW_SEED: u64 = 0x6b_65_65_70;
 /// Numbers of a moment in [`Selection::record`].
-const FIELDS: usize = 5;
+const FIELDS: usize = 6;
 
 /// What stands for the worth of a moment at which a signal had lost: a checkpoint holds finite numbers only.
 const LOST: f32 = f32::MIN;
@@ -44,6 +44,8 @@ pub struct Moment {
     pub retrieval: f32,
     /// Effective rank over that of the beginning.
     pub rank: f32,
+    /// The same of patches; `None` of networks whose last feature map has one, or none.
+    pub patches: Option<f32>,
     /// What retrieval and the rank, or that of patches if it is more, had gained together; `None`
     /// where a signal had lost.
     pub worth: Option<f32>,
@@ -160,6 +162,7 @@ impl Selection {
             dropped as f32,
             moment.retrieval,
             moment.rank,
+            moment.patches.unwrap_or_default(),
             moment.worth.unwrap_or(LOST),
         ];
         self.record[free * FIELDS..][..FIELDS].copy_from_slice(&fields);
@@ -173,7 +176,8 @@ impl Selection {
             dropped: fields[1] as u32,
             retrieval: fields[2],
             rank: fields[3],
-            worth: Some(fields[4]).filter(|worth| *worth > LOST),
+            patches: Some(fields[4]).filter(|share| *share > 0.0),
+            worth: Some(fields[5]).filter(|worth| *worth > LOST),
         };
         let filled = self
             .record
@@ -207,17 +211,25 @@ impl Space {
         size: u32,
         tiles: usize,
     ) -> Result<Self, TrainError> {
-        let batch = Embedder::BATCH * 3 * (size * size) as usize;
-        let embedded = |input: &[f32]| {
-            let batches = input.chunks(batch).map(|input| network.embed(input, size));
-            let of_tiles = batches.collect::<Result<Vec<_>, _>>()?.concat();
-            Ok::<_, TrainError>(of_pictures(of_tiles, tiles, network.dim()))
-        };
-        let patches = plain.chunks(batch).map(|input| network.patches_of(input, size));
+        let batches =
+            |input| <[f32]>::chunks(input, Embedder::BATCH * 3 * (size * size) as usize).enumerate();
+        let (mut of_plain, mut of_viewed, mut patches) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, batch) in batches(plain) {
+            if number * Embedder::BATCH < Embedder::PATCHED {
+                let (embedded, shown) = network.embed_with_patches(batch, size)?;
+                of_plain.extend(embedded);
+                patches.extend(shown);
+            } else {
+                of_plain.extend(network.embed(batch, size)?);
+            }
+        }
+        for (_, batch) in batches(viewed) {
+            of_viewed.extend(network.embed(batch, size)?);
+        }
         Ok(Self {
-            plain: embedded(plain)?,
-            viewed: embedded(viewed)?,
-            patches: patches.collect::<Result<Vec<_>, _>>()?.concat(),
+            plain: of_pictures(of_plain, tiles, network.dim()),
+            viewed: of_pictures(of_viewed, tiles, network.dim()),
+            patches,
         })
     }
 
@@ -251,13 +263,14 @@ fn weighed(signals: &LabelFree, step: u32, dropped: u32) -> Moment {
     let retrieval = signals.retrieval.difference.value as f32;
     let share = |mask: f64, base: f64| (mask / base.max(f64::MIN_POSITIVE)) as f32;
     let rank = share(signals.mask.effective_rank, signals.base.effective_rank);
-    let patches = (signals.patches).map_or(rank, |patches| share(patches.mask, patches.base));
-    let worth = retrieval + rank.max(patches) - 1.0;
+    let patches = (signals.patches).map(|patches| share(patches.mask, patches.base));
+    let worth = retrieval + patches.map_or(rank, |patches| rank.max(patches)) - 1.0;
     Moment {
         step,
         dropped,
         retrieval,
         rank,
+        patches,
         worth: (!lost && worth.is_finite()).then_some(worth),
     }
 }
@@ -265,6 +278,7 @@ fn weighed(signals: &LabelFree, step: u32, dropped: u32) -> Moment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::report::{Both, Estimate, Figure, SpaceFigures};
 
     #[test]
     fn a_tenth_is_held_out_unless_that_is_too_few_to_tell() {
@@ -280,6 +294,47 @@ mod tests {
         let (training, held) = split(Some(&rule), 10_000, 1);
         assert_eq!((training.len(), held.len()), (10_000 - MOST, MOST));
         assert!(training.is_sorted());
+    }
+
+    #[test]
+    fn a_moment_is_worth_what_it_gained_by_the_better_rank_and_nothing_where_a_signal_had_lost() {
+        let figure = |value| SpaceFigures {
+            effective_rank: value,
+            decay: None,
+            mean_cosine: 0.3,
+            spread: 0.9,
+        };
+        let gained = Estimate::exact(0.1);
+        let mut signals = LabelFree {
+            images: 50,
+            base: figure(100.0),
+            mask: figure(90.0),
+            retrieval: Figure {
+                base: Estimate::exact(0.4),
+                mask: Estimate::exact(0.5),
+                difference: gained,
+            },
+            stability: 0.8,
+            clusters: None,
+            patches: Some(Both {
+                base: 50.0,
+                mask: 51.0,
+            }),
+        };
+        let parted = weighed(&signals, 20, 7);
+        assert_eq!((parted.step, parted.dropped), (20, 7));
+        let close = |found: Option<f32>, expected: f32| (found.unwrap() - expected).abs() < 1e-6;
+        assert!(
+            close(parted.worth, 0.12) && close(parted.patches, 1.02),
+            "{parted:?}"
+        );
+        signals.patches = Some(Both {
+            base: 50.0,
+            mask: 49.0,
+        });
+        assert_eq!(weighed(&signals, 20, 7).worth, None, "rank had lost");
+        (signals.patches, signals.mask) = (None, figure(103.0));
+        assert!(close(weighed(&signals, 20, 7).worth, 0.13));
     }
 
     #[test]

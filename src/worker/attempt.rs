@@ -411,6 +411,7 @@ fn figures(input: &AttemptInput, outcome: &Outcome<TrainedMask>) -> TrainingFigu
         dropped: u64::from(moment.dropped),
         retrieval: f64::from(moment.retrieval),
         rank: f64::from(moment.rank),
+        patches: moment.patches.map(f64::from),
         worth: moment.worth.map(f64::from),
     };
     TrainingFigures {

@@ -9,15 +9,13 @@ use crate::base::Preprocessing;
 use crate::evaluate::{Embeddings, EvaluateError, Views};
 use crate::train::experts::embed::Model;
 use crate::train::recipe::AugmentRule;
-use crate::train::{TrainError, augment};
+use crate::train::{Embedder, TrainError, augment};
 
 /// Most pictures: effective rank takes time with the cube of their number, and
 /// is steady long before.
 const MOST_PICTURES: usize = 1_000;
 /// Most tiles of them: all are in memory at once.
 const MOST_TILES: usize = 4_000;
-/// Most pictures (or tiles) whose patches are looked at, of each at most four.
-const MOST_PATCHED: usize = 192;
 /// The seed of the second views. Not a training's: a judge draws its own.
 const VIEW_SEED: u64 = 0x76_69_65_77;
 
@@ -88,11 +86,12 @@ impl SignalPictures {
         let Some(viewed) = embed(&self.viewed)? else {
             return Ok(None);
         };
-        let patched = &self.whole[..self.whole.len().min(MOST_PATCHED)];
+        let patched = (Embedder::PATCHED / self.tiles).max(1) * self.tiles;
+        let patched = &self.whole[..self.whole.len().min(patched)];
         Ok(Some(Space {
             whole,
             viewed,
-            patches: model.plain().patches(patched, &self.preprocessing)?,
+            patches: model.patches_own(patched, self.tiles, &self.preprocessing)?,
         }))
     }
 

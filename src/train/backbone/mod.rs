@@ -88,19 +88,9 @@ pub fn embed(
     Ok(run(architecture, tensors, input, mode)?.0)
 }
 
-/// The last feature map `[batch, dim, rows, columns]`; none of a transformer, whose
-/// embedding is no mean of patches.
-pub fn features(
-    architecture: &Architecture,
-    tensors: &[Tensor],
-    input: &Tensor,
-    mode: Mode,
-) -> Result<Option<Tensor>, TrainError> {
-    Ok(run(architecture, tensors, input, mode)?.1)
-}
-
-/// The embedding, and the last feature map if there is one.
-fn run(
+/// The embeddings and the last feature map `[batch, dim, rows, columns]`; none of a
+/// transformer, whose embedding is no mean of patches.
+pub fn run(
     architecture: &Architecture,
     tensors: &[Tensor],
     input: &Tensor,

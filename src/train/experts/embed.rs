@@ -66,6 +66,25 @@ impl Cascade {
         })
     }
 
+    /// Patches of each picture by its own expert; see [`Embedder::patches`].
+    fn patches_by_experts(
+        &self,
+        shown: &[RgbImage],
+        tiles: usize,
+        preprocessing: &Preprocessing,
+    ) -> Result<Vec<f32>, TrainError> {
+        in_batches(shown, tiles, preprocessing, |input, size| {
+            let seen = self.seen(input, size, tiles, Inference::Conditional)?;
+            let pictures = input.chunks_exact(tiles * 3 * (size * size) as usize);
+            let mut patches = Vec::new();
+            for (seen, picture) in seen.iter().zip(pictures) {
+                let own = seen.ran.last().map_or(0, |(network, _)| *network);
+                patches.extend(self.networks[own].patches_of(picture, size)?);
+            }
+            Ok(patches)
+        })
+    }
+
     /// What the networks that `inference` asks for make of pictures; of a conditional one, the own expert comes last.
     fn seen(
         &self,
@@ -161,11 +180,16 @@ impl Model {
         }
     }
 
-    /// The network itself; of a cascade the dispatcher's.
-    pub fn plain(&self) -> &Embedder {
+    /// Patches of the same pictures by the same networks; see [`Embedder::patches`].
+    pub fn patches_own(
+        &self,
+        shown: &[RgbImage],
+        tiles: usize,
+        preprocessing: &Preprocessing,
+    ) -> Result<Vec<f32>, TrainError> {
         match self {
-            Self::Single(network) => network,
-            Self::Cascade(cascade) => &cascade.networks[0],
+            Self::Single(network) => network.patches(shown, preprocessing),
+            Self::Cascade(cascade) => cascade.patches_by_experts(shown, tiles, preprocessing),
         }
     }
 }

@@ -34,21 +34,25 @@ health() {
 # What masks over weights and over filters do to the time of an inference, on one thread.
 latency() {
     local base
-    imported_base
+    imported_base lite0
     LIBTORCH=$("$here/libtorch.sh")
     export LIBTORCH
     (cd "$here/.." && cargo bench --locked --bench latency -- "$base")
 }
 
-# The default base, imported once: sets $base to its file.
+# imported_base NAME: the pretrained EfficientNet-Lite of that name, lite0 or lite2, imported once: sets $base to its file.
 imported_base() {
-    local data digest
-    data=$("$here/data.sh")
+    local weights digest
+    case $1 in
+        lite0) weights=$("$here/data.sh")/efficientnet-lite0.pth ;;
+        lite2) weights=$("$here/bench-data.sh")/efficientnet-lite2.pth ;;
+        *) die "there is no base \`$1\`; there are: lite0, lite2" ;;
+    esac
     export KATAGAMI_BASES=$cache/bench-bases
-    "$bin/katagami" base import --arch efficientnet_lite0 --weights "$data/efficientnet-lite0.pth" --size 96 >&2
+    "$bin/katagami" base import --arch "efficientnet_$1" --weights "$weights" --size 96 >&2
     digest=$("$bin/katagami" base list --json | python3 -c '
 import json, sys
-print(next(base["digest"] for base in json.load(sys.stdin) if base["architecture"] == "efficientnet_lite0"))')
+print(next(base["digest"] for base in json.load(sys.stdin) if base["architecture"] == "efficientnet_" + sys.argv[1]))' "$1")
     base=$KATAGAMI_BASES/$digest/model.safetensors
 }
 
@@ -87,7 +91,7 @@ named_sets() {
 # many trainings this time; 0: only the figures), SETS (default "elpv-poly elpv-mono textures").
 gate() {
     local sets base
-    imported_base
+    imported_base lite0
     # shellcheck disable=SC2086
     named_sets ${SETS-elpv-poly elpv-mono textures}
     (cd "$here/.." && cargo bench --locked --target-dir "$benches" --no-default-features --bench gate -- \
@@ -96,11 +100,11 @@ gate() {
 
 # Whether masks are worth pulling: by labels that no training saw. SETS (default "elpv textures"; also
 # elpv-poly, elpv-mono, NAME=DIR), DATA=DIR (a folder of classes, called as the folder is), SEEDS (default
-# "0 1 2"), RIVALS (default "finetune norms"; may be nothing), CURVE=true, RECIPE=FILE; TRIAL=true: a few steps, no figures.
+# "0 1 2"), RIVALS (default "finetune norms"; may be nothing), CURVE=true, RECIPE=FILE, BASE=lite2; TRIAL=true: a few steps, no figures.
 # Says first how long it takes; what was trained is kept.
 quality() {
     local sets base
-    imported_base
+    imported_base "${BASE:-lite0}"
     # shellcheck disable=SC2086
     named_sets ${SETS-elpv textures}
     if [ -n "${DATA:-}" ]; then
@@ -117,7 +121,7 @@ quality() {
 train() {
     local base python
     python=$("$here/reference.sh")
-    imported_base
+    imported_base lite0
     "$python" "$here/../benches/train/compare.py" "$(realpath "$bin/katagami-worker")" "$base" \
         "$here/../recipes" "$(elpv elpv-poly)" "$cache/train"
 }

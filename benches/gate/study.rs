@@ -104,7 +104,7 @@ impl Study {
     pub fn new(bin: &Path, base: &Path, cache: &Path, sites: Vec<Site>) -> Outcome<Self> {
         fs::create_dir_all(cache)?;
         Ok(Self {
-            worker: Worker::new(bin, base),
+            worker: Worker::new(bin, base)?,
             cache: cache.to_owned(),
             sites,
         })

@@ -134,7 +134,7 @@ impl Runs {
             recipe = trial::recipe(&recipe)?;
         }
         Ok(Self {
-            worker: Worker::new(bin, base),
+            worker: Worker::new(bin, base)?,
             cache: cache.to_owned(),
             recipe,
             trial,

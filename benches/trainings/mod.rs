@@ -49,23 +49,29 @@ pub struct Worker {
     sets: RefCell<HashMap<PathBuf, [u8; 32]>>,
     /// The base's file.
     pub base: PathBuf,
+    architecture: String,
 }
 
 impl Worker {
-    /// The worker in the folder `bin`, on the base in the file `base`.
-    pub fn new(bin: &Path, base: &Path) -> Self {
-        Self {
+    /// The worker in the folder `bin`, on the imported base in the file `base`.
+    pub fn new(bin: &Path, base: &Path) -> Outcome<Self> {
+        let manifest: Value = serde_json::from_slice(&fs::read(base.with_file_name("manifest.json"))?)?;
+        let architecture = manifest["architecture"].as_str();
+        Ok(Self {
             bin: bin.to_owned(),
             sets: RefCell::default(),
             base: base.to_owned(),
-        }
+            architecture: architecture
+                .ok_or("the base's manifest names no architecture")?
+                .to_owned(),
+        })
     }
 
     /// `katagami-worker COMMAND` on the base and a CPU.
     pub fn command(&self, command: &str) -> Command {
         let mut worker = Command::new(self.bin.join("katagami-worker"));
         worker
-            .args([command, "--device", "cpu", "--base"])
+            .args([command, "--device", "cpu", "--arch", &self.architecture, "--base"])
             .arg(&self.base);
         worker
     }

@@ -1,6 +1,13 @@
 //! Groups and joint embeddings of generated embeddings.
 
+use image::{Rgb, RgbImage};
+
+use super::embed::{Cascade, Model};
 use super::*;
+use crate::base::Preprocessing;
+use crate::mask::cascade::{Group, Inference};
+use crate::train::Embedder;
+use crate::train::generated::generated_base;
 use crate::train::random::{Purpose, Stream};
 
 const DIM: usize = 12;
@@ -97,4 +104,53 @@ fn a_joint_embedding_of_few_images_is_as_wide_as_they_allow() {
     let networks = [1, 2].map(|seed| embeddings(&[3], seed));
     assert_eq!(joint(&networks, DIM, 5).unwrap().width(), 2);
     assert!(joint(&[vec![1.0; DIM], vec![2.0; DIM]], DIM, 5).is_none());
+}
+
+#[test]
+fn patches_of_a_cascade_are_those_of_each_pictures_own_expert() {
+    let dispatcher = generated_base();
+    let mut expert = dispatcher.clone();
+    expert.values[0].iter_mut().for_each(|weight| *weight *= 0.5);
+    // Without a projection the greater group has every picture.
+    let group = |weight| Group {
+        weight,
+        mean: Vec::new(),
+        factor: Vec::new(),
+    };
+    let router = Router {
+        projection: Projection::default(),
+        groups: vec![group(0.2), group(0.8)],
+    };
+    let networks = [dispatcher.clone(), dispatcher.clone(), expert.clone()];
+    let device = tch::Device::Cpu;
+    let cascade = Cascade::new(
+        &networks,
+        &router,
+        &Joint::default(),
+        Inference::Conditional,
+        device,
+    );
+    let preprocessing = Preprocessing {
+        size: 64,
+        ..Preprocessing::of_architecture("efficientnet_lite0")
+    };
+    let pictures: Vec<RgbImage> = (0..4_u8)
+        .map(|shade| {
+            RgbImage::from_fn(64, 64, |x, y| {
+                Rgb([shade * 50, x as u8 * 3, (y as u8) ^ (x as u8 * shade)])
+            })
+        })
+        .collect();
+    let patches = |model: Model| model.patches_own(&pictures, 2, &preprocessing).unwrap();
+    let single = |weights| Model::Single(Embedder::new(weights, device).unwrap());
+    let found = patches(Model::Cascade(cascade.unwrap()));
+    let apart = |other: &[f32]| {
+        assert_eq!(found.len(), other.len());
+        let apart = found.iter().zip(other).map(|(a, b)| (a - b).abs());
+        apart.fold(0.0, f32::max)
+    };
+    assert_eq!(found.len(), 4 * 4 * dispatcher.architecture.embedding_dim);
+    // One picture at a time or all at once: sums in another order.
+    assert!(apart(&patches(single(&expert))) < 1e-3);
+    assert!(apart(&patches(single(&dispatcher))) > 1e-2);
 }

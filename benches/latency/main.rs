@@ -68,12 +68,9 @@ fn measure(base: &Path) -> Outcome<()> {
         ("weights".to_owned(), without_weights(architecture, &base)?),
     ];
     for share in SHARES {
-        let (laid, narrowed, fallen) = without_filters(architecture, &base, share)?;
+        let (laid, narrowed, [fallen, all]) = without_filters(architecture, &base, share)?;
         let name = format!("filters_{:.0}", 100.0 * share);
-        println!(
-            "{name}: {fallen} of {} filters of expansions fall",
-            expanded(architecture)
-        );
+        println!("{name}: {fallen} of {all} filters of expansions fall");
         println!(
             "figure: latency/{name}/greatest_difference = {:.1e} of_an_embedding",
             difference(architecture, &laid, &narrowed)?
@@ -117,16 +114,16 @@ fn without_weights(architecture: &Architecture, base: &[Tensor]) -> Result<Vec<T
     Ok(masked)
 }
 
-/// The base with filters zero, the same without them, and how many they are.
+/// The base with filters zero, the same without them, and how many they are of how many.
 fn without_filters(
     architecture: &Architecture,
     base: &[Tensor],
     share: f64,
-) -> Outcome<(Vec<Tensor>, Vec<Tensor>, i64)> {
+) -> Outcome<(Vec<Tensor>, Vec<Tensor>, [i64; 2])> {
     let Plan::EfficientNetLite { stages } = &architecture.plan else {
         return Err("only EfficientNet-Lite is built smaller here".into());
     };
-    let (mut laid, mut narrowed, mut fallen) = (copies(base), copies(base), 0);
+    let (mut laid, mut narrowed, mut fallen, mut all) = (copies(base), copies(base), 0, 0);
     let mut at = LAYER;
     for block in stages.iter().flatten() {
         if block.expand == 1 {
@@ -147,6 +144,7 @@ fn without_filters(
         let order = order.argsort(0, false);
         let (gone, kept) = (order.i(..falls), order.i(falls..).sort(0, false).0);
         fallen += falls;
+        all += width;
         laid[expansion] = base[expansion].index_fill(0, &gone, 0.0);
         for layer in &mut narrowed[expansion..projection] {
             *layer = layer.index_select(0, &kept);
@@ -159,16 +157,7 @@ fn without_filters(
         let summand = base[projection].index_select(1, &gone).flatten(1, -1).mv(&left);
         narrowed[projection + 3] = &base[projection + 3] - summand;
     }
-    Ok((laid, narrowed, fallen))
-}
-
-/// How many outputs expansions have.
-fn expanded(architecture: &Architecture) -> usize {
-    let Plan::EfficientNetLite { stages } = &architecture.plan else {
-        return 0;
-    };
-    let blocks = stages.iter().flatten().filter(|block| block.expand != 1);
-    blocks.map(|block| block.input * block.expand).sum()
+    Ok((laid, narrowed, [fallen, all]))
 }
 
 /// What a BatchNorm (factor, summand, mean, variance) makes of 0.

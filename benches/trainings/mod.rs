@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use katagami::base::Manifest;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -55,15 +56,12 @@ pub struct Worker {
 impl Worker {
     /// The worker in the folder `bin`, on the imported base in the file `base`.
     pub fn new(bin: &Path, base: &Path) -> Outcome<Self> {
-        let manifest: Value = serde_json::from_slice(&fs::read(base.with_file_name("manifest.json"))?)?;
-        let architecture = manifest["architecture"].as_str();
+        let manifest: Manifest = serde_json::from_slice(&fs::read(base.with_file_name("manifest.json"))?)?;
         Ok(Self {
             bin: bin.to_owned(),
             sets: RefCell::default(),
             base: base.to_owned(),
-            architecture: architecture
-                .ok_or("the base's manifest names no architecture")?
-                .to_owned(),
+            architecture: manifest.architecture,
         })
     }
 

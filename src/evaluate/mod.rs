@@ -219,6 +219,31 @@ pub struct Views<'a> {
     pub patches: Option<Embeddings<'a>>,
 }
 
+/// What one model makes of images: [`Views`] with what they look at.
+#[derive(Debug, Default)]
+pub struct Space {
+    /// Embeddings `[images, dim]` of the plain images.
+    pub whole: Vec<f32>,
+    /// The same of their second views.
+    pub viewed: Vec<f32>,
+    /// Patches `[patches, dim]` of some of the plain images; empty where the last feature map has one, or none.
+    pub patches: Vec<f32>,
+}
+
+impl Space {
+    /// The two views, to be compared with another model's.
+    pub fn views(&self, dim: usize) -> Result<Views<'_>, EvaluateError> {
+        Ok(Views {
+            first: Embeddings::new(&self.whole, dim)?,
+            second: Embeddings::new(&self.viewed, dim)?,
+            patches: match self.patches.as_slice() {
+                [] => None,
+                patches => Some(Embeddings::new(patches, dim)?),
+            },
+        })
+    }
+}
+
 /// Compares base and mask without labels. Both must show the same views.
 pub fn label_free(base: &Views, mask: &Views, settings: &Settings) -> Result<LabelFree, EvaluateError> {
     let images = base.first.images();

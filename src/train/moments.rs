@@ -18,7 +18,7 @@ use super::{TrainError, augment};
 use crate::base::{Architecture, Preprocessing};
 use crate::domain::gate::{Evidence, GateSettings, Reason, judge};
 use crate::domain::report::LabelFree;
-use crate::evaluate::{self, Embeddings, EvaluateError, Settings, Views};
+use crate::evaluate::{self, EvaluateError, Settings, Space};
 
 /// Fewest held-out pictures that a signal is read from.
 const FEWEST: usize = 20;
@@ -124,7 +124,7 @@ impl Selection {
         let network = Embedder::of_tensors(base.architecture, tensors, device);
         Ok(Some(Self {
             every: rule.every,
-            began: Space::of(&network, &inputs, size, tiles)?,
+            began: space(&network, &inputs, size, tiles)?,
             inputs,
             size,
             tiles,
@@ -148,7 +148,7 @@ impl Selection {
         dropped: usize,
     ) -> Result<bool, TrainError> {
         let network = Embedder::of_tensors(architecture, tensors, device);
-        let now = Space::of(&network, &self.inputs, self.size, self.tiles)?;
+        let now = space(&network, &self.inputs, self.size, self.tiles)?;
         let signals = signals(&self.began, &now, network.dim())
             .map_err(|_| TrainError::Diverged { step, loss: f64::NAN })?;
         let moment = weighed(&signals, step, dropped as u32);
@@ -193,54 +193,30 @@ fn normalised(pictures: &[RgbImage], preprocessing: &Preprocessing) -> Vec<f32> 
         .collect()
 }
 
-/// What a network makes of the held-out images.
-struct Space {
-    /// Embeddings `[pictures, dim]`.
-    plain: Vec<f32>,
-    /// The same of the second views.
-    viewed: Vec<f32>,
-    /// Patches of the plain ones, as [`Embedder::patches`] gives them.
-    patches: Vec<f32>,
-}
-
-impl Space {
-    /// Of `inputs`, each `[pictures * tiles, 3, size, size]`.
-    fn of(
-        network: &Embedder,
-        [plain, viewed]: &[Vec<f32>; 2],
-        size: u32,
-        tiles: usize,
-    ) -> Result<Self, TrainError> {
-        let batches =
-            |input| <[f32]>::chunks(input, Embedder::BATCH * 3 * (size * size) as usize).enumerate();
-        let (mut of_plain, mut of_viewed, mut patches) = (Vec::new(), Vec::new(), Vec::new());
-        for (number, batch) in batches(plain) {
-            if number * Embedder::BATCH < Embedder::PATCHED {
-                let (embedded, shown) = network.embed_with_patches(batch, size)?;
-                of_plain.extend(embedded);
-                patches.extend(shown);
-            } else {
-                of_plain.extend(network.embed(batch, size)?);
-            }
+/// What a network makes of `inputs`, each `[pictures * tiles, 3, size, size]`: of plain images and of their second views.
+fn space(
+    network: &Embedder,
+    [plain, viewed]: &[Vec<f32>; 2],
+    size: u32,
+    tiles: usize,
+) -> Result<Space, TrainError> {
+    let batches = |input| <[f32]>::chunks(input, Embedder::BATCH * 3 * (size * size) as usize).enumerate();
+    let mut space = Space::default();
+    for (number, batch) in batches(plain) {
+        if number * Embedder::BATCH < Embedder::PATCHED {
+            let (embedded, patches) = network.embed_with_patches(batch, size)?;
+            space.whole.extend(embedded);
+            space.patches.extend(patches);
+        } else {
+            space.whole.extend(network.embed(batch, size)?);
         }
-        for (_, batch) in batches(viewed) {
-            of_viewed.extend(network.embed(batch, size)?);
-        }
-        Ok(Self {
-            plain: of_pictures(of_plain, tiles, network.dim()),
-            viewed: of_pictures(of_viewed, tiles, network.dim()),
-            patches,
-        })
     }
-
-    fn views(&self, dim: usize) -> Result<Views<'_>, EvaluateError> {
-        let patches = Some(&self.patches).filter(|patches| !patches.is_empty());
-        Ok(Views {
-            first: Embeddings::new(&self.plain, dim)?,
-            second: Embeddings::new(&self.viewed, dim)?,
-            patches: patches.map(|patches| Embeddings::new(patches, dim)).transpose()?,
-        })
+    for (_, batch) in batches(viewed) {
+        space.viewed.extend(network.embed(batch, size)?);
     }
+    space.whole = of_pictures(space.whole, tiles, network.dim());
+    space.viewed = of_pictures(space.viewed, tiles, network.dim());
+    Ok(space)
 }
 
 fn signals(began: &Space, now: &Space, dim: usize) -> Result<LabelFree, EvaluateError> {

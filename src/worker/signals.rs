@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::images::most_pictures;
 use crate::base::Preprocessing;
-use crate::evaluate::{Embeddings, EvaluateError, Views};
+use crate::evaluate::Space;
 use crate::train::experts::embed::Model;
 use crate::train::recipe::AugmentRule;
 use crate::train::{Embedder, TrainError, augment};
@@ -102,28 +102,5 @@ impl SignalPictures {
             Ok::<_, TrainError>(Some(embeddings))
         };
         Ok(self.space(model, embed)?.unwrap_or_default())
-    }
-}
-
-/// Embeddings `[pictures, dim]` of one model, as [`Model::embed_own`] makes them, and patches.
-#[derive(Default)]
-pub(super) struct Space {
-    pub(super) whole: Vec<f32>,
-    viewed: Vec<f32>,
-    /// Empty where the last feature map has one patch.
-    patches: Vec<f32>,
-}
-
-impl Space {
-    /// The two views, to be compared with another model's.
-    pub(super) fn views(&self, dim: usize) -> Result<Views<'_>, EvaluateError> {
-        Ok(Views {
-            first: Embeddings::new(&self.whole, dim)?,
-            second: Embeddings::new(&self.viewed, dim)?,
-            patches: match self.patches.as_slice() {
-                [] => None,
-                patches => Some(Embeddings::new(patches, dim)?),
-            },
-        })
     }
 }

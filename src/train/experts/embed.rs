@@ -74,15 +74,39 @@ impl Cascade {
         preprocessing: &Preprocessing,
     ) -> Result<Vec<f32>, TrainError> {
         in_batches(shown, tiles, preprocessing, |input, size| {
-            let seen = self.seen(input, size, tiles, Inference::Conditional)?;
+            let (_, own) = self.dispatched(input, size, tiles)?;
             let pictures = input.chunks_exact(tiles * 3 * (size * size) as usize);
             let mut patches = Vec::new();
-            for (seen, picture) in seen.iter().zip(pictures) {
-                let own = seen.ran.last().map_or(0, |(network, _)| *network);
-                patches.extend(self.networks[own].patches_of(picture, size)?);
+            for (expert, picture) in own.iter().zip(pictures) {
+                patches.extend(self.networks[expert + 1].patches_of(picture, size)?);
             }
             Ok(patches)
         })
+    }
+
+    /// Embeddings `[pictures, dim]` through the dispatcher, and each picture's own expert.
+    fn dispatched(
+        &self,
+        input: &[f32],
+        size: u32,
+        tiles: usize,
+    ) -> Result<(Vec<f32>, Vec<usize>), TrainError> {
+        let dispatched = self.embedded(0, input, size, tiles)?;
+        let own = dispatched.chunks_exact(self.networks[0].dim());
+        let own = own.map(|embedding| self.router.expert_of(embedding)).collect();
+        Ok((dispatched, own))
+    }
+
+    /// Embeddings `[pictures, dim]` through one of the networks.
+    fn embedded(
+        &self,
+        network: usize,
+        input: &[f32],
+        size: u32,
+        tiles: usize,
+    ) -> Result<Vec<f32>, TrainError> {
+        let network = &self.networks[network];
+        Ok(of_pictures(network.embed(input, size)?, tiles, network.dim()))
     }
 
     /// What the networks that `inference` asks for make of pictures; of a conditional one, the own expert comes last.
@@ -95,21 +119,11 @@ impl Cascade {
     ) -> Result<Vec<Seen>, TrainError> {
         let dim = self.networks[0].dim();
         let picture = tiles * 3 * (size * size) as usize;
-        let of = |network: usize, input: &[f32]| -> Result<Vec<f32>, TrainError> {
-            Ok(of_pictures(
-                self.networks[network].embed(input, size)?,
-                tiles,
-                dim,
-            ))
-        };
-        let dispatched = of(0, input)?;
+        let (dispatched, own) = self.dispatched(input, size, tiles)?;
         let mut seen: Vec<Seen> = (dispatched.chunks_exact(dim))
             .map(|embedding| Seen {
                 ran: vec![(0, embedding.to_vec())],
             })
-            .collect();
-        let own: Vec<usize> = (dispatched.chunks_exact(dim))
-            .map(|embedding| self.router.expert_of(embedding))
             .collect();
         for expert in 0..self.router.groups.len() {
             let wanted = |at: &usize| inference == Inference::Unconditional || own[*at] == expert;
@@ -118,7 +132,8 @@ impl Cascade {
                 continue;
             }
             let shown = pictures.iter().flat_map(|at| &input[at * picture..][..picture]);
-            let embeddings = of(expert + 1, &shown.copied().collect::<Vec<_>>())?;
+            let shown: Vec<f32> = shown.copied().collect();
+            let embeddings = self.embedded(expert + 1, &shown, size, tiles)?;
             for (at, embedding) in pictures.iter().zip(embeddings.chunks_exact(dim)) {
                 seen[*at].ran.push((expert + 1, embedding.to_vec()));
             }

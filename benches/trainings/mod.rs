@@ -18,7 +18,7 @@ pub mod textures;
 /// for each change of anything else.
 const TRAINER: u32 = 1;
 /// The same of how trainings are judged.
-pub const JUDGE: u32 = 2;
+pub const JUDGE: u32 = 3;
 
 /// What went well, or a sentence.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;

@@ -20,7 +20,8 @@ use super::solver::{Problem, log_sum};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ProbeSettings {
     /// Penalty: half of it times the squared length of the weights is added to
-    /// the mean loss. Default .05 (scikit-learn's `C` = 1 / (l2 × images)).
+    /// the mean loss. Two classes have one vector of weights between them, more
+    /// have one each. Default .05 (scikit-learn's `C` = 1 / (l2 × images)).
     pub l2: f64,
     /// Folds. Default 5.
     pub folds: usize,
@@ -90,7 +91,8 @@ impl Gram {
             labels: &own,
             classes,
             weights: &weights,
-            l2,
+            // Here two classes have half of their one vector each, at half its squared length.
+            l2: if present.len() == 2 { 2.0 * l2 } else { l2 },
         }
         .solve();
         let score = |image: &usize| {

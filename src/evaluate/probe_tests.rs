@@ -136,3 +136,46 @@ fn training_and_test_apart() {
     assert_eq!(found, labels[150..]);
     assert!(classify(&train, &[1; 150], &test, 0.05).is_err());
 }
+
+/// As other libraries fit two classes: one vector of weights, found here by plain gradient descent.
+#[test]
+fn two_classes_are_penalised_as_one_vector() {
+    let (dim, l2) = (3, 0.05);
+    let (values, labels) = gaussians(40, dim, 2, 1.0, 7);
+    let all = Embeddings::new(&values, dim).unwrap();
+    let images: Vec<usize> = (0..40).collect();
+    let scores = Gram::new(&all).fit_and_score(&images, &images, &labels, l2);
+
+    let rows = all.centred(true);
+    let logit = |weights: &[f64], row: &[f64]| -> f64 {
+        weights[dim]
+            + row
+                .iter()
+                .zip(weights)
+                .map(|(value, weight)| value * weight)
+                .sum::<f64>()
+    };
+    let of_second = labels.iter().filter(|label| **label == 1).count() as f64;
+    let mut weights = vec![0.0; dim + 1];
+    for _ in 0..20_000 {
+        let mut slope: Vec<f64> = weights.iter().map(|weight| l2 * weight).collect();
+        slope[dim] = 0.0;
+        for (row, label) in rows.chunks_exact(dim).zip(&labels) {
+            let share = if *label == 1 { of_second } else { 40.0 - of_second };
+            let told = 1.0 / (1.0 + (-logit(&weights, row)).exp());
+            let error = (told - *label as f64) / (2.0 * share);
+            row.iter()
+                .enumerate()
+                .for_each(|(at, value)| slope[at] += error * value);
+            slope[dim] += error;
+        }
+        weights
+            .iter_mut()
+            .zip(&slope)
+            .for_each(|(weight, slope)| *weight -= 0.1 * slope);
+    }
+    for (row, scores) in rows.chunks_exact(dim).zip(&scores) {
+        let (ours, theirs) = (scores[1] - scores[0], logit(&weights, row));
+        assert!((ours - theirs).abs() < 1e-2, "{ours} {theirs}");
+    }
+}

@@ -6,7 +6,7 @@
 //! The protocol, always on the same images for base and mask:
 //! - [`knn`]: leave-one-out nearest neighbours, cosine;
 //! - [`probe`]: logistic regression, repeated stratified 5-fold, the same folds;
-//! - [`few_shot`]: 100 draws of 10 images per class, the same draws;
+//! - [`few_shot`]: 400 draws of 10 images per class, the same draws;
 //! - [`paired`]: balanced accuracies and their difference with 95 % intervals;
 //! - from the probe's answers, on the same draws: each class and slice
 //!   (`groups`), recall at a rate of false alarms (`alarms`), cost (`costs`);

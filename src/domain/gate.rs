@@ -59,6 +59,9 @@ pub struct GateSettings {
     /// Labelled images of each class below which no interval is believed
     /// (a bootstrap of a handful of images is far too narrow). Default 10.
     pub least_per_class: usize,
+    /// Images without labels below which their signals release nothing: of a handful, one more that
+    /// finds itself is a gain, and every signal is chance. Default 64.
+    pub least_images: usize,
     /// By how much the share of images that find themselves in another view must have gained at
     /// the least (the lower end of its interval), or half of what the base leaves to gain if that
     /// is less. Default .015.
@@ -93,6 +96,7 @@ impl Default for GateSettings {
             margin: 0.01,
             group_loss: 0.1,
             least_per_class: 10,
+            least_images: 64,
             retrieval_gain: 0.015,
             rank_gain: 0.05,
             rank_loss: 0.05,
@@ -159,6 +163,10 @@ pub fn judge(evidence: &Evidence, settings: &GateSettings) -> Verdict {
         (None, Some(signals)) => match judge_signals(signals, settings) {
             // Measured: all signals gained where moved statistics alone cost four points of accuracy.
             Verdict::Passed if evidence.own_statistics => held(Reason::MovedStatistics),
+            Verdict::Passed if signals.images < settings.least_images => held(Reason::TooFewUnlabelled {
+                images: signals.images,
+                enough: settings.least_images,
+            }),
             verdict => verdict,
         },
         (None, None) => held(Reason::NoEvidence),

@@ -223,6 +223,31 @@ fn no_signal_decides_alone() {
 }
 
 #[test]
+fn a_handful_of_images_without_labels_releases_nothing() {
+    let passing = |images| {
+        let mut evidence = signals(110.0, 0.3, 0.1, 0.8);
+        evidence.label_free.as_mut().unwrap().images = images;
+        evidence
+    };
+    assert_eq!(judge(&passing(64), &GateSettings::default()), Verdict::Passed);
+    let held = judge(&passing(63), &GateSettings::default());
+    assert_eq!(
+        held.reasons(),
+        [Reason::TooFewUnlabelled {
+            images: 63,
+            enough: 64
+        }]
+    );
+    // What is lost is lost, and what labels say needs none of them.
+    let mut collapsed = signals(50.0, 0.9, -0.2, 0.1);
+    collapsed.label_free.as_mut().unwrap().images = 10;
+    assert_eq!(rank(&judge(&collapsed, &GateSettings::default())), 0);
+    let mut both = passing(10);
+    both.labelled = labelled(0.01, 0.05).labelled;
+    assert_eq!(judge(&both, &GateSettings::default()), Verdict::Passed);
+}
+
+#[test]
 fn moved_statistics_need_labels() {
     let mut evidence = signals(120.0, 0.3, 0.1, 0.9);
     evidence.own_statistics = true;

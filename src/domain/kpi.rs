@@ -15,6 +15,8 @@ use serde_json::Value;
 
 /// Images of each class that a few-shot probe learns from.
 pub const SHOTS: u64 = 10;
+/// Nearest neighbours that vote.
+pub const NEIGHBOURS: u64 = 20;
 /// Most classes of a cost matrix.
 const MOST_CLASSES: usize = 64;
 /// Longest name of a class, in bytes, as validation sets take it.
@@ -139,12 +141,16 @@ pub enum KpiError {
         /// The answer.
         answer: String,
     },
-    /// A class has no image to ask about beside those that the probe learns from.
+    /// A class is too small for the figure: it could not be answered, or not be asked about.
     #[error(
-        "few-shot needs {} images of each class in the validation split, and `{class}` has {found}; \
-         add images or choose another KPI", SHOTS + 1
+        "{kpi} needs {needed} images of each class in the validation split, and `{class}` has {found}; \
+         add images or choose another KPI"
     )]
-    TooFewShots {
+    TooFewOfAClass {
+        /// The figure.
+        kpi: &'static str,
+        /// Images that it needs of each class.
+        needed: u64,
         /// The class.
         class: String,
         /// Its images.
@@ -192,8 +198,24 @@ impl Kpi {
         }
     }
 
+    /// Images that it needs of each class: `few-shot` one to ask about beside those that it learns from;
+    /// `knn`, by the votes of so many neighbours, as many as outvote all other classes without the image
+    /// itself.
+    pub fn least_of_a_class(&self, neighbours: u64) -> u64 {
+        match self {
+            Self::FewShot => SHOTS + 1,
+            Self::Knn => neighbours / 2 + 1,
+            Self::Probe | Self::RecallAtFalseAlarm { .. } | Self::Cost { .. } => 0,
+        }
+    }
+
     /// Compares it with the classes of a validation split and their numbers of images.
     pub fn check(&self, classes: &BTreeMap<&str, u64>) -> Result<(), KpiError> {
+        self.check_with(classes, NEIGHBOURS)
+    }
+
+    /// As [`Kpi::check`], where so many neighbours vote.
+    pub fn check_with(&self, classes: &BTreeMap<&str, u64>, neighbours: u64) -> Result<(), KpiError> {
         let known = |class: &str| {
             classes.contains_key(class).then_some(()).ok_or_else(|| {
                 let names: Vec<String> = classes.keys().take(20).map(|name| format!("`{name}`")).collect();
@@ -204,14 +226,18 @@ impl Kpi {
             })
         };
         match self {
-            Self::Probe | Self::Knn => Ok(()),
-            Self::FewShot => match classes.iter().find(|(_, images)| **images <= SHOTS) {
-                None => Ok(()),
-                Some((class, found)) => Err(KpiError::TooFewShots {
-                    class: (*class).to_owned(),
-                    found: *found,
-                }),
-            },
+            Self::Probe | Self::Knn | Self::FewShot => {
+                let needed = self.least_of_a_class(neighbours);
+                match classes.iter().find(|(_, images)| **images < needed) {
+                    None => Ok(()),
+                    Some((class, found)) => Err(KpiError::TooFewOfAClass {
+                        kpi: self.word(),
+                        needed,
+                        class: (*class).to_owned(),
+                        found: *found,
+                    }),
+                }
+            }
             Self::RecallAtFalseAlarm { normal, rate } => {
                 known(normal)?;
                 let (found, needed) = (classes[normal.as_str()], (1.0 / rate - 1e-9).ceil() as u64);
@@ -452,6 +478,12 @@ mod tests {
             said.contains("needs 11 images") && said.contains("`crack` has 10"),
             "{said}"
         );
+        assert_eq!(Kpi::Knn.check(&eleven), Ok(()));
+        assert!(
+            Kpi::Knn.check(&ten).is_err(),
+            "nine others are outvoted by eleven"
+        );
+        assert_eq!(Kpi::Knn.check_with(&ten, 18), Ok(()));
         let few = BTreeMap::from([("crack", 30), ("ok", 19)]);
         assert!(code(RECALL, &few).contains("needs 20 images of class `ok`"));
     }

@@ -34,6 +34,13 @@ pub enum Reason {
         /// Images of each class that are asked for.
         enough: usize,
     },
+    /// So few images without labels say nothing.
+    TooFewUnlabelled {
+        /// Images given.
+        images: usize,
+        /// Images that are asked for.
+        enough: usize,
+    },
     /// The whole interval lies below zero.
     Worse {
         /// Its upper end.
@@ -146,6 +153,12 @@ impl fmt::Display for Reason {
                 write!(
                     f,
                     "a class has {images} labelled images, too few to tell; {enough} of each would suffice"
+                )
+            }
+            Self::TooFewUnlabelled { images, enough } => {
+                write!(
+                    f,
+                    "{images} images without labels are too few for their signals to tell; {enough} would suffice"
                 )
             }
             Self::Worse { upper } => {

@@ -2,30 +2,42 @@
 //! part thrown away.
 //!
 //! The probe's probabilities take all classes as equally frequent; here they
-//! are weighed by the classes' shares of the labelled images, and the answer
-//! is the one whose expected cost is least (Elkan, "The foundations of
-//! cost-sensitive learning", 2001). The figure is the mean over the images as
-//! they are, so the set should hold classes about as the line does.
+//! are weighed by the classes' shares of the labelled set, and the answer is
+//! the one whose expected cost is least (Elkan, "The foundations of
+//! cost-sensitive learning", 2001). The figure is the mean over the set as it
+//! is, so the set should hold classes about as the line does. Of a sample, in
+//! which rare classes are more frequent, each class weighs as in the whole.
 
 use super::draws::{Drawn, Pair, Times, draw};
 use super::paired::Resampling;
 use super::probe::OutOfFold;
 
-/// The mean cost of an image; less is better. `costs[truth][answer]`, square.
+/// The mean cost of an image; less is better. `costs[truth][answer]`, square;
+/// `whole[class]` counts the images of the set of which `labels` are a sample.
 pub(super) fn cost(
     base: &OutOfFold,
     mask: &OutOfFold,
     labels: &[usize],
     costs: &[Vec<f64>],
-    classes: &[Vec<usize>],
+    (classes, whole): (&[Vec<usize>], &[usize]),
     resampling: &Resampling,
 ) -> Drawn {
-    let (base, mask) = (paid(base, labels, costs), paid(mask, labels, costs));
+    let all: usize = whole.iter().sum();
+    let shares: Vec<f64> = whole.iter().map(|images| *images as f64 / all as f64).collect();
+    let (base, mask) = (
+        paid(base, labels, costs, &shares),
+        paid(mask, labels, costs, &shares),
+    );
+    // Images of the whole that one of the sample stands for.
+    let stands_for: Vec<f64> = (classes.iter().zip(whole))
+        .map(|(images, whole)| *whole as f64 / images.len().max(1) as f64)
+        .collect();
     let mean = |paid: &[f64], times: &Times| {
         let (mut sum, mut images) = (0.0, 0.0);
-        for (paid, times) in paid.iter().zip(times) {
-            sum += f64::from(*times) * paid;
-            images += f64::from(*times);
+        for ((paid, times), label) in paid.iter().zip(times).zip(labels) {
+            let weight = f64::from(*times) * stands_for[*label];
+            sum += weight * paid;
+            images += weight;
         }
         sum / images
     };
@@ -36,15 +48,11 @@ pub(super) fn cost(
 }
 
 /// What each image costs, the mean over the repeats.
-fn paid(of: &OutOfFold, labels: &[usize], costs: &[Vec<f64>]) -> Vec<f64> {
-    let mut shares = vec![0.0; costs.len()];
-    labels
-        .iter()
-        .for_each(|label| shares[*label] += 1.0 / labels.len() as f64);
+fn paid(of: &OutOfFold, labels: &[usize], costs: &[Vec<f64>], shares: &[f64]) -> Vec<f64> {
     let mut paid = vec![0.0; labels.len()];
     for run in &of.runs {
         for ((paid, scores), label) in paid.iter_mut().zip(run).zip(labels) {
-            *paid += costs[*label][cheapest(scores, &shares, costs)] / of.runs.len() as f64;
+            *paid += costs[*label][cheapest(scores, shares, costs)] / of.runs.len() as f64;
         }
     }
     paid
@@ -102,9 +110,25 @@ mod tests {
         let base = scores(&[[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]);
         let mask = scores(&[[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]);
         let classes = [vec![0, 1], vec![2, 3]];
-        let figure = cost(&base, &mask, &labels, &costs, &classes, &Resampling::default()).figure();
+        let of = |whole| {
+            cost(
+                &base,
+                &mask,
+                &labels,
+                &costs,
+                (&classes, whole),
+                &Resampling::default(),
+            )
+            .figure()
+        };
+        let figure = of(&[2, 2]);
         assert!((figure.base.value - (0.5 + 0.5 + 8.0) / 4.0).abs() < 1e-12);
         assert!((figure.mask.value - (0.5 + 1.0) / 4.0).abs() < 1e-12);
         assert!((figure.difference.value - 7.5 / 4.0).abs() < 1e-12);
+        // Of a set in which nine of ten are good, these are a sample: its two good ones stand for nine each.
+        let figure = of(&[18, 2]);
+        assert!((figure.base.value - (9.0 * 1.0 + 8.0) / 20.0).abs() < 1e-12);
+        assert!((figure.mask.value - (9.0 * 1.5 + 0.0) / 20.0).abs() < 1e-12);
+        assert!(figure.difference.value > 0.0);
     }
 }

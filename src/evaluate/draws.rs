@@ -15,6 +15,9 @@ const DRAWS_OUTSIDE: f64 = 20.0;
 /// Most draws of one figure: an interval that asks for more spans all of them.
 const MOST_DRAWS: u64 = 20_000;
 
+/// What sums of shares may differ by where they are the same.
+const ROUNDING: f64 = 1e-12;
+
 /// Draws that an interval at `confidence` needs, at least `usual` of them.
 pub(super) fn needed(confidence: f64, usual: u64) -> u64 {
     let needed = (DRAWS_OUTSIDE / (1.0 - confidence).max(f64::EPSILON)).ceil() as u64;
@@ -36,11 +39,13 @@ pub(super) struct Drawn {
 
 impl Drawn {
     fn gain(&self, (base, mask): Pair) -> f64 {
-        if self.less_is_better {
+        let gain = if self.less_is_better {
             base - mask
         } else {
             mask - base
-        }
+        };
+        // Sums of the same quotients in another order: an interval that ends at 0 must not look above it.
+        if gain.abs() < ROUNDING { 0.0 } else { gain }
     }
 
     fn estimate(&self, confidence: f64, of: impl Fn(Pair) -> f64) -> Estimate {
@@ -179,6 +184,18 @@ mod tests {
         let (usual, wide) = (drawn.difference(0.95), drawn.difference(0.995));
         assert!((usual.lower - 0.025).abs() < 1e-9 && (usual.upper - 0.975).abs() < 1e-9);
         assert!((wide.lower - 0.0025).abs() < 1e-9 && (wide.upper - 0.9975).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_tie_that_rounding_parts_is_no_gain() {
+        let (base, mask) = (0.1 + 0.2, 0.3);
+        assert_ne!(mask - base, 0.0);
+        let drawn = Drawn {
+            at: (base, mask),
+            draws: vec![(base, mask), (mask, base)],
+            less_is_better: false,
+        };
+        assert_eq!(drawn.difference(0.95), Estimate::exact(0.0));
     }
 
     #[test]

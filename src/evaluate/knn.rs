@@ -11,6 +11,7 @@
 use rayon::prelude::*;
 
 use super::embeddings::{Embeddings, EvaluateError, dot32};
+use crate::domain::kpi::NEIGHBOURS;
 
 /// How neighbours' votes are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -37,7 +38,7 @@ pub struct KnnSettings {
 impl Default for KnnSettings {
     fn default() -> Self {
         Self {
-            neighbours: 20,
+            neighbours: NEIGHBOURS as usize,
             votes: Votes::Majority,
         }
     }

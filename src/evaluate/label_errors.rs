@@ -19,9 +19,12 @@ pub struct LabelSettings {
     /// Neighbours that vote. Default 10.
     pub neighbours: usize,
     /// Least share of the weighted votes of the likely class. Default .75, which is eight of ten
-    /// where classes are of one size: of labels that nobody can tell apart, about one in
+    /// where classes are of one size. There, of labels that nobody can tell apart, about one in
     /// twenty looks that sure by chance.
     pub sure: f64,
+    /// Least share of the neighbours themselves that have the likely class, however rare it is:
+    /// of a class of one in forty a single neighbour weighs more than nine others. Default .3.
+    pub least: f64,
     /// The probe.
     pub probe: ProbeSettings,
 }
@@ -31,6 +34,7 @@ impl Default for LabelSettings {
         Self {
             neighbours: 10,
             sure: 0.75,
+            least: 0.3,
             probe: ProbeSettings {
                 repeats: 3,
                 ..ProbeSettings::default()
@@ -64,22 +68,24 @@ pub fn label_errors(
     let k = settings.neighbours.clamp(1, labels.len() - 1);
     let mut sizes = vec![0.0; classes];
     labels.iter().for_each(|label| sizes[*label] += 1.0);
-    // [images, classes]: shares of the weighted votes.
-    let votes: Vec<Vec<f64>> = neighbours(embeddings, k)
+    let least = settings.least * k as f64;
+    // [images, classes]: neighbours of each class.
+    let found: Vec<Vec<f64>> = neighbours(embeddings, k)
         .iter()
         .map(|found| {
             let mut votes = vec![0.0; classes];
-            found
-                .iter()
-                .map(|(_, other)| labels[*other])
-                .for_each(|class| votes[class] += 1.0 / sizes[class]);
-            let all: f64 = votes.iter().sum();
-            votes.iter().map(|votes| votes / all).collect()
+            found.iter().for_each(|(_, other)| votes[labels[*other]] += 1.0);
+            votes
         })
         .collect();
     let doubt = |image: usize| {
-        let votes = &votes[image];
-        let likely = (0..classes).find(|class| votes[*class] >= settings.sure)?;
+        let weighted: Vec<f64> = (found[image].iter().zip(&sizes))
+            .map(|(votes, size)| if *votes > 0.0 { votes / size } else { 0.0 })
+            .collect();
+        let all: f64 = weighted.iter().sum();
+        let votes: Vec<f64> = weighted.iter().map(|votes| votes / all).collect();
+        let likely =
+            (0..classes).find(|class| votes[*class] >= settings.sure && found[image][*class] >= least)?;
         (likely != labels[image] && missed(image)).then_some(Doubt {
             image,
             likely,
@@ -146,6 +152,18 @@ mod tests {
             .collect();
         let labels: Vec<usize> = kept.iter().map(|image| truth[*image]).collect();
         assert!(doubted(&values, &labels).len() <= 2);
+    }
+
+    #[test]
+    fn one_neighbour_of_a_rare_class_makes_no_doubt() {
+        let (values, _) = synthetic::gaussians(400, 30, 2, 0.0, 9);
+        // Nobody can tell them apart, and one in forty is of the second class.
+        let labels: Vec<usize> = (0..400).map(|image| usize::from(image % 40 == 7)).collect();
+        let found = doubted(&values, &labels);
+        assert!(
+            found.iter().filter(|doubt| doubt.likely == 1).count() <= 2,
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub struct Asked<'a> {
     pub classes: &'a [&'a str],
     /// Metadata of each image, which makes the slices; may be empty.
     pub metadata: &'a [Metadata],
+    /// Images of each class in the set of which these are a sample, by label; empty: these are all.
+    pub whole: &'a [usize],
     /// Masks that these images have judged before.
     pub judged_before: u32,
 }
@@ -133,14 +135,22 @@ pub fn compared(
             &classes,
             &resampling(asked.kpi),
         )),
-        Some(Definition::Cost(costs)) => Some(costs::cost(
-            base,
-            mask,
-            labels,
-            &costs,
-            &classes,
-            &resampling(asked.kpi),
-        )),
+        Some(Definition::Cost(costs)) => {
+            let these: Vec<usize> = classes.iter().map(Vec::len).collect();
+            let whole = if asked.whole.is_empty() {
+                &these
+            } else {
+                asked.whole
+            };
+            Some(costs::cost(
+                base,
+                mask,
+                labels,
+                &costs,
+                (&classes, whole),
+                &resampling(asked.kpi),
+            ))
+        }
     };
     let judged = match asked.kpi {
         Kpi::Probe => Some(&probe),
@@ -248,7 +258,9 @@ impl Space {
 pub fn label_free(base: &Views, mask: &Views, settings: &Settings) -> Result<LabelFree, EvaluateError> {
     let images = base.first.images();
     mask.first.paired_with(images)?;
-    let neighbours = settings.knn.neighbours.min(images.saturating_sub(1)).max(1);
+    // Of few images, so many neighbours would be nearly all others: two spaces that have nothing in common
+    // would share them by chance.
+    let neighbours = settings.knn.neighbours.min(images / 8).max(1);
     let found = |views: &Views| {
         let found = retrieval::finds_itself(&views.first, &views.second)?;
         Ok::<_, EvaluateError>(vec![found.into_iter().map(Some).collect()])
@@ -295,6 +307,7 @@ mod tests {
         kpi: &Kpi::Probe,
         classes: &["crack", "ok"],
         metadata: &[],
+        whole: &[],
         judged_before: 0,
     };
 
@@ -393,6 +406,23 @@ mod tests {
             text.find("shift=night") < text.find("\"validation\""),
             "said first"
         );
+    }
+
+    #[test]
+    fn few_images_of_spaces_with_nothing_in_common_are_no_neighbours_of_each_other() {
+        for images in [20, 40, 65, 120] {
+            let spaces = [1, 2].map(|seed| synthetic::gaussians(images, 64, 1, 0.0, seed).0);
+            let [base, mask] = spaces.each_ref().map(|values| Views {
+                first: Embeddings::new(values, 64).unwrap(),
+                second: Embeddings::new(values, 64).unwrap(),
+                patches: None,
+            });
+            let found = label_free(&base, &mask, &Settings::default()).unwrap().stability;
+            assert!(
+                found < GateSettings::default().least_stability,
+                "{found} of {images}"
+            );
+        }
     }
 
     #[test]

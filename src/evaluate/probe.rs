@@ -6,7 +6,9 @@
 //! products ([`Gram`]), which is what makes hundreds of fits cheap. Classes
 //! weigh the same in the loss, as they do in balanced accuracy.
 //!
-//! Memory is `8 × images²` bytes: validation sets of up to some thousands.
+//! Memory is `8 × images²` bytes, and as much again for each fit of which the
+//! products of its own images are taken out; so many fits run at once as
+//! [`AT_ONCE`] has room for. Validation sets of up to some thousands.
 
 use rayon::prelude::*;
 
@@ -15,6 +17,9 @@ use super::embeddings::{Embeddings, EvaluateError, dot, gram};
 use super::paired::Answers;
 use super::random::Stream;
 use super::solver::{Problem, log_sum};
+
+/// Bytes that the products of all fits under way may take.
+const AT_ONCE: usize = 2 << 30;
 
 /// How a probe is cross-validated.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -169,17 +174,18 @@ pub fn cross_validate(
             needed: folds,
         });
     }
-    let fits: Vec<(Vec<usize>, Vec<Vec<f64>>)> = (0..settings.repeats.max(1) * folds)
-        .into_par_iter()
-        .map(|fit| {
-            let (repeat, fold) = (fit / folds, fit % folds);
-            let at = stratified_folds(labels, folds, settings.seed, repeat as u64);
-            let (test, train): (Vec<usize>, Vec<usize>) =
-                (0..labels.len()).partition(|image| at[*image] == fold);
-            let scores = gram.fit_and_score(&train, &test, labels, settings.l2);
-            (test, scores)
-        })
-        .collect();
+    let one = |fit: &usize| {
+        let (repeat, fold) = (fit / folds, fit % folds);
+        let at = stratified_folds(labels, folds, settings.seed, repeat as u64);
+        let (test, train): (Vec<usize>, Vec<usize>) = (0..labels.len()).partition(|image| at[*image] == fold);
+        let scores = gram.fit_and_score(&train, &test, labels, settings.l2);
+        (test, scores)
+    };
+    let all: Vec<usize> = (0..settings.repeats.max(1) * folds).collect();
+    let mut fits: Vec<(Vec<usize>, Vec<Vec<f64>>)> = Vec::with_capacity(all.len());
+    for some in all.chunks(at_once(labels.len())) {
+        fits.par_extend(some.par_iter().map(one));
+    }
     let run = |fits: &[(Vec<usize>, Vec<Vec<f64>>)]| {
         let mut run = vec![Vec::new(); labels.len()];
         for (image, scores) in fits.iter().flat_map(|(test, scores)| test.iter().zip(scores)) {
@@ -190,6 +196,12 @@ pub fn cross_validate(
     Ok(OutOfFold {
         runs: fits.chunks_exact(folds).map(run).collect(),
     })
+}
+
+/// Fits that may be under way at once, of so many images.
+fn at_once(images: usize) -> usize {
+    let products = images * images * size_of::<f64>();
+    (AT_ONCE / products.max(1)).max(1)
 }
 
 /// Trains on all images of `train` and gives the classes of `test`;

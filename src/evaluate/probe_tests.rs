@@ -179,3 +179,10 @@ fn two_classes_are_penalised_as_one_vector() {
         assert!((ours - theirs).abs() < 1e-2, "{ours} {theirs}");
     }
 }
+
+#[test]
+fn fits_of_large_sets_do_not_all_run_at_once() {
+    assert!(at_once(500) >= 25, "small ones do");
+    assert_eq!(at_once(8_000), 4);
+    assert_eq!(at_once(100_000), 1);
+}

@@ -7,8 +7,8 @@ pub const MOST: usize = 8_000;
 const FEWEST: usize = 50;
 
 /// Which of the pictures with these labels to ask about: all, or of more than `most` about so many (at most twice
-/// that, where many classes are rare), the classes as frequent as they are. Evenly over their order, so the same
-/// ones each time.
+/// that, where many classes are rare), the classes as frequent as they are but for rare ones, which keep [`FEWEST`].
+/// Evenly over their order, so the same ones each time.
 pub fn sample(labels: &[usize], most: usize) -> Vec<usize> {
     if labels.len() <= most {
         return (0..labels.len()).collect();

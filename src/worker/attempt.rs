@@ -14,7 +14,7 @@ use super::pictures::{LabelledPicture, Picture};
 use crate::base::{Preprocessing, Weights};
 use crate::domain::gate::{GateSettings, Reason, Verdict};
 use crate::domain::job::{Order, Phase, Progress};
-use crate::domain::kpi::SHOTS;
+use crate::domain::kpi::NEIGHBOURS;
 use crate::domain::report::{
     ImageCounts, Kpi, LayerDensity, LossPoint, MomentFigures, Report, ReportError, TrainingFigures,
 };
@@ -456,10 +456,8 @@ fn reported(input: &AttemptInput, judged: Judged, training: TrainingFigures, ima
     );
     // There are labels, so `no evidence` would not tell anybody what to do.
     if let (Some(images), Verdict::Held { reasons }) = (too_few_of_a_class, &mut report.gate.verdict) {
-        let enough = match input.kpi {
-            Kpi::FewShot => input.gate.least_per_class.max(SHOTS as usize + 1),
-            _ => input.gate.least_per_class,
-        };
+        let asked = input.kpi.least_of_a_class(NEIGHBOURS) as usize;
+        let enough = input.gate.least_per_class.max(asked);
         for reason in reasons.iter_mut().filter(|reason| **reason == Reason::NoEvidence) {
             *reason = Reason::TooFewOfAClass { images, enough };
         }

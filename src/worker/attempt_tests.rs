@@ -253,6 +253,26 @@ fn a_validation_set_that_says_nothing_holds_the_mask() {
 }
 
 #[test]
+fn a_validation_set_of_which_no_picture_can_be_read_holds_the_mask_too() {
+    let mut input = input();
+    let unreadable = |n: u32| LabelledPicture {
+        metadata: Metadata::default(),
+        picture: Picture {
+            digest: Digest::of(&n.to_le_bytes()),
+            source: Source::Bytes(b"no picture".to_vec()),
+        },
+        class: if n.is_multiple_of(2) { "good" } else { "crack" }.to_owned(),
+        split: Split::Validation,
+    };
+    input.labelled = (0..30).map(unreadable).collect();
+    let (_, report, _) = artefact(carried_out(&input, &mut Diary::default()));
+    assert_eq!(
+        report.gate.verdict.reasons(),
+        [crate::domain::gate::Reason::NoEvidence]
+    );
+}
+
+#[test]
 fn scores_of_another_mask_are_no_start() {
     let mut first = input();
     let (parent, _, scores) = artefact(carried_out(&first, &mut Diary::default()));

@@ -17,7 +17,7 @@ use crate::domain::image::Metadata;
 use crate::domain::job::{Order, Phase, Progress};
 use crate::domain::report::{Kpi, LabelFree, LabelledFigures};
 use crate::domain::{Digest, Split};
-use crate::evaluate::{self, Asked, Embeddings, EvaluateError, Heard, Settings, Space, sample};
+use crate::evaluate::{self, Asked, Embeddings, EvaluateError, Heard, Settings, Space, confusion, sample};
 use crate::mask::cascade::Inference;
 use crate::mask::{Mask, apply};
 use crate::train::experts::embed::{Cascade, Model, batch};
@@ -51,6 +51,8 @@ pub(super) struct Labelled {
     pub(super) metadata: Vec<Metadata>,
     /// The classes' names, in their order.
     pub(super) classes: Vec<String>,
+    /// Pictures of each class in the split of which these are a sample; empty: these are all.
+    whole: Vec<usize>,
 }
 
 #[cfg(test)]
@@ -62,6 +64,7 @@ impl Labelled {
             labels,
             digests,
             metadata: Vec::new(),
+            whole: Vec::new(),
             classes,
         }
     }
@@ -211,6 +214,7 @@ pub(super) fn judged(
             kpi: &input.kpi,
             classes: &classes,
             metadata: &set.metadata,
+            whole: &set.whole,
             judged_before: match split {
                 Split::Validation => input.judged_before,
                 Split::Test => 0,
@@ -243,7 +247,9 @@ pub(super) fn judged(
     .into_iter();
     let (of_test, random_mask) = (of_test.next(), of_test.next());
     Ok(Some(Judged {
-        unusable_validation: of_validation.is_none() && !validation.labels.is_empty(),
+        // Also where none of its pictures can be read: signals must not judge what labels were to judge.
+        unusable_validation: of_validation.is_none()
+            && (input.labelled.iter()).any(|labelled| labelled.split == Split::Validation),
         too_few_of_a_class: too_few_of_a_class.or(too_few_shots),
         validation: of_validation,
         test: of_test,
@@ -295,14 +301,13 @@ fn labelled(input: &AttemptInput, split: Split, events: &mut dyn AttemptEvents) 
     let size = input.preprocessing.seen(&input.view).size;
     let most = most_labelled(input.view.tiles.count(), size);
     let all = chosen.len();
-    let judging = sample::sample(
-        &chosen
-            .iter()
-            .map(|labelled| class_of(labelled))
-            .collect::<Vec<_>>(),
-        most,
-    );
+    let labels: Vec<usize> = chosen.iter().map(|labelled| class_of(labelled)).collect();
+    let judging = sample::sample(&labels, most);
+    let mut whole = Vec::new();
     if judging.len() < all {
+        whole = (confusion::by_label(&labels, classes.len()).iter())
+            .map(Vec::len)
+            .collect();
         let (judging, split) = (judging.len(), split.word());
         events.note(&format!(
             "{judging} of the {all} pictures of the {split} split judge: more take too much memory"
@@ -331,6 +336,7 @@ fn labelled(input: &AttemptInput, split: Split, events: &mut dyn AttemptEvents) 
         labels,
         digests,
         metadata,
+        whole,
         classes: classes.into_iter().map(str::to_owned).collect(),
     }
 }

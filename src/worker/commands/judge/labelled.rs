@@ -39,6 +39,7 @@ pub(super) fn judge(
         .flat_map(|(label, (_, paths))| paths.iter().map(move |path| (label, path)))
         .collect();
     let labels: Vec<usize> = labelled.iter().map(|(label, _)| *label).collect();
+    let whole: Vec<usize> = classes.iter().map(|(_, paths)| paths.len()).collect();
     let judging = sample::sample(
         &labels,
         most_labelled(view.tiles.count(), preprocessing.seen(&view).size),
@@ -50,24 +51,33 @@ pub(super) fn judge(
             labelled.len()
         ));
     }
-    let labelled: Vec<(usize, &PathBuf)> = judging.into_iter().map(|at| labelled[at]).collect();
-    let shown = (labelled.par_iter())
+    let chosen: Vec<(usize, &PathBuf)> = judging.into_iter().map(|at| labelled[at]).collect();
+    let decoded: Vec<_> = (chosen.par_iter())
         .map(|(_, path)| tiles(path, &preprocessing, &view))
-        .collect::<Result<Vec<_>, WorkerCommandError>>()?;
-    let shown: Vec<RgbImage> = shown.into_iter().flatten().collect();
+        .collect();
+    let (mut labelled, mut shown) = (Vec::new(), Vec::<RgbImage>::new());
+    for (chosen, decoded) in chosen.into_iter().zip(decoded) {
+        match decoded {
+            Ok(tiles) => {
+                labelled.push(chosen);
+                shown.extend(tiles);
+            }
+            Err(error @ WorkerCommandError::Picture { .. }) => printer::note(&format!("left out: {error}")),
+            Err(error) => return Err(error),
+        }
+    }
     let labels: Vec<usize> = labelled.iter().map(|(label, _)| *label).collect();
     let metadata = (labelled.iter().map(|(_, path)| files::metadata(path))).collect::<Result<Vec<_>, _>>()?;
     let classes: Vec<&str> = classes.iter().map(|(name, _)| name.as_str()).collect();
     let counts = classes.iter().zip(confusion::by_label(&labels, classes.len()));
-    args.kpi.check(
-        &counts
-            .map(|(class, images)| (*class, images.len() as u64))
-            .collect(),
-    )?;
+    let counts = counts.map(|(class, images)| (*class, images.len() as u64));
+    args.kpi
+        .check_with(&counts.collect(), u64::from(args.neighbours))?;
     let asked = Asked {
         kpi: &args.kpi,
         classes: &classes,
         metadata: &metadata,
+        whole: &whole,
         judged_before: args.judged_before,
     };
     let seen = preprocessing.seen(&view);

@@ -7,7 +7,7 @@ use crate::catalog::images::Match;
 use crate::catalog::snapshots::Chosen;
 use crate::catalog::validation::LabelledImage;
 use crate::catalog::{images, sites, snapshots, validation};
-use crate::domain::health::Exclusion;
+use crate::domain::health::{Exclusion, FindingCode};
 use crate::domain::image::PerceptualHash;
 use crate::domain::{Digest, SiteName};
 use crate::wire::v1::snapshots::{NewSnapshot, Snapshot};
@@ -17,7 +17,8 @@ type Reasons = HashMap<Digest, Vec<Exclusion>>;
 
 /// Makes a snapshot of the images that match `new` now, less all that are, or
 /// nearly are, in the newest validation set, in either of its splits, and less
-/// what `new` excludes. Findings are those of the whole site, whatever the filter.
+/// what `new` excludes. Findings are those of the whole site, whatever the filter;
+/// of images that are excluded as duplicates alone, one of each family stays.
 pub async fn snapshot(
     intake: &Intake,
     site: &SiteName,
@@ -26,7 +27,6 @@ pub async fn snapshot(
 ) -> Result<Snapshot, IntakeError> {
     let catalog = &intake.catalog;
     loop {
-        let reasons = reasons(intake, site, &new.exclude).await?;
         let mut tx = catalog.read().await?;
         sites::needed(&mut tx, site).await?;
         let matching = images::matching(&mut tx, site, &new.filter).await?;
@@ -36,6 +36,8 @@ pub async fn snapshot(
             None => Vec::new(),
         };
         drop(tx);
+        // After the images, so that none of them came too late to be looked at.
+        let reasons = reasons(intake, site, &new.exclude).await?;
         let matches = matching.len() as u64;
         // 100,000 images against 2,000 are 200 million comparisons: a fraction of a
         // second, but not one in which this thread should serve others.
@@ -127,15 +129,31 @@ fn choose(matching: Vec<Match>, reasons: &Reasons, judges: &[LabelledImage]) -> 
         left_out: 0,
         excluded: Vec::new(),
     };
+    let judges = |image: &Match| {
+        digests.contains(&image.digest) || hashes.iter().any(|hash| hash.is_near(image.phash))
+    };
+    let mut exclude = |image: &Match, reasons: &[Exclusion]| {
+        let reasons = reasons.iter().map(|reason| (image.digest, *reason));
+        choice.excluded.extend(reasons);
+    };
+    let (mut likenesses, mut stay) = (Vec::new(), Vec::new());
     for image in matching {
-        if let Some(reasons) = reasons.get(&image.digest) {
-            choice
-                .excluded
-                .extend(reasons.iter().map(|reason| (image.digest, *reason)));
-            continue;
+        match reasons.get(&image.digest).map(Vec::as_slice) {
+            Some(reasons) if reasons.iter().all(is_likeness) => likenesses.push((image, reasons)),
+            Some(reasons) => exclude(&image, reasons),
+            None => stay.push(image),
         }
-        let judges = digests.contains(&image.digest) || hashes.iter().any(|hash| hash.is_near(image.phash));
-        if judges {
+    }
+    // What they are like may itself be excluded, for blur say, or not match: then one of them takes its place.
+    for (image, reasons) in likenesses {
+        if judges(&image) || stay.iter().any(|other| other.phash.is_near(image.phash)) {
+            exclude(&image, reasons);
+        } else {
+            stay.push(image);
+        }
+    }
+    for image in stay {
+        if judges(&image) {
             choice.left_out += 1;
         } else {
             choice.kept.push((image.digest, image.bytes));
@@ -144,11 +162,18 @@ fn choose(matching: Vec<Match>, reasons: &Reasons, judges: &[LabelledImage]) -> 
     choice
 }
 
+/// Whether an image is left out only for looking like another one.
+fn is_likeness(reason: &Exclusion) -> bool {
+    matches!(
+        reason,
+        Exclusion::Finding(FindingCode::NearDuplicate | FindingCode::ExactDuplicate)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::Split;
-    use crate::domain::health::FindingCode;
     use crate::domain::image::Metadata;
 
     fn matched(name: &[u8], phash: u64) -> Match {
@@ -169,6 +194,43 @@ mod tests {
             phash: PerceptualHash(phash),
             metadata: Metadata::default(),
         }
+    }
+
+    #[test]
+    fn one_of_a_family_stays_where_the_first_is_excluded_for_another_reason() {
+        let matching = || {
+            vec![
+                matched(b"blurred", 0),
+                matched(b"sharp", 0b1),
+                matched(b"sharp, too", 0b11),
+                matched(b"other", u64::MAX),
+                matched(b"like other", u64::MAX - 1),
+            ]
+        };
+        let near = Exclusion::Finding(FindingCode::NearDuplicate);
+        let mut reasons = Reasons::from(
+            [b"sharp".as_slice(), b"sharp, too", b"like other"].map(|image| (Digest::of(image), vec![near])),
+        );
+        let kept = |reasons: &Reasons| {
+            let choice = choose(matching(), reasons, &[]);
+            let kept: Vec<Digest> = choice.kept.iter().map(|(digest, _)| *digest).collect();
+            (kept, choice.excluded.len())
+        };
+        assert_eq!(
+            kept(&reasons),
+            ([b"blurred".as_slice(), b"other"].map(Digest::of).to_vec(), 3)
+        );
+        let blurred = Exclusion::Finding(FindingCode::Blurred);
+        reasons.insert(Digest::of(b"blurred"), vec![blurred]);
+        assert_eq!(
+            kept(&reasons),
+            ([b"other".as_slice(), b"sharp"].map(Digest::of).to_vec(), 3)
+        );
+        reasons.insert(Digest::of(b"sharp"), vec![near, blurred]);
+        assert_eq!(
+            kept(&reasons),
+            ([b"other".as_slice(), b"sharp, too"].map(Digest::of).to_vec(), 4)
+        );
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! a milled surface is sharp by nature: an image is found if it is more than
 //! [`USUAL`] robust deviations from the site's middle, and far enough in plain
 //! figures that a person would see it, so that very even sites are left alone.
+//! More than [`MANY`] that part from the others alike are no strays but another
+//! camera, line or product, which the site has, too.
 
 use std::collections::HashSet;
 
@@ -18,6 +20,9 @@ use crate::domain::robust::Spread;
 const USUAL: f64 = 5.0;
 /// Fewest measured images that have a middle worth comparing with.
 const FEWEST: usize = 20;
+/// Greatest share of the images that are strays; a few ([`FEW`]) may always be.
+const MANY: f64 = 0.1;
+const FEW: usize = 5;
 /// The brightest pixels of a black picture, and how far from white the darkest of a white one.
 const BLACK: u8 = 12;
 /// The most luminances that a flat picture spans.
@@ -297,11 +302,14 @@ impl Figure {
             .map(|((seen, _), value)| (distance(*value), seen.digest))
             .filter(|(distance, _)| *distance > limit)
             .collect();
+        let strays = 1..=FEW.max((MANY * usable.len() as f64) as usize);
         let end = match self.side {
             Side::Low => spread.median - limit,
             Side::High | Side::Both => spread.median + limit,
         };
-        (!found.is_empty()).then(|| ((self.tell)(end, spread.median), found))
+        strays
+            .contains(&found.len())
+            .then(|| ((self.tell)(end, spread.median), found))
     }
 }
 

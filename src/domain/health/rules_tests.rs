@@ -106,6 +106,23 @@ fn what_is_usual_here_is_no_finding_even_if_it_is_dark_or_of_two_sizes() {
 }
 
 #[test]
+fn a_second_camera_is_no_finding_and_a_few_strays_are() {
+    let count = site(110.0).len();
+    for (others, found) in [
+        (count / 10, true),
+        (count / 10 + 1, false),
+        (count * 2 / 5, false),
+    ] {
+        let mut images = site(110.0);
+        for seen in images.iter_mut().take(others) {
+            quality(seen).luminance /= 4.0;
+            (seen.width, seen.height) = (240, 320);
+        }
+        assert_eq!(!judged(&images).is_empty(), found, "{others} of {count}");
+    }
+}
+
+#[test]
 fn the_worst_comes_first_and_the_reason_has_the_figures() {
     let mut images = site(100.0);
     quality(&mut images[5]).luminance = 30.0;

@@ -29,25 +29,26 @@ pub(super) struct Images {
 }
 
 /// The edge of a decoded image: twice a crop's, which is enough for the smallest region, a fraction of a
-/// camera's picture.
-pub(super) fn cached_edge(rule: &AugmentRule) -> u32 {
-    2 * rule.large.size
+/// camera's picture; but as large as the network's input of `size` pixels, which is never made of less.
+pub(super) fn cached_edge(rule: &AugmentRule, size: u32) -> u32 {
+    (2 * rule.large.size).max(size)
 }
 
 /// How many images, each tile one, train by `recipe` if all of `pictures` can be decoded: an epoch's.
-pub(super) fn training_images(pictures: &[Picture], recipe: &Recipe, view: &View) -> usize {
+/// `size` is the network's.
+pub(super) fn training_images(pictures: &[Picture], recipe: &Recipe, view: &View, size: u32) -> usize {
     let distinct: HashSet<Digest> = pictures.iter().map(|picture| picture.digest).collect();
     let tiles = view.tiles.count();
     let pictures = distinct
         .len()
-        .min(most_pictures(tiles, cached_edge(&recipe.augment)));
+        .min(most_pictures(tiles, cached_edge(&recipe.augment, size)));
     let (training, _) = moments::split(recipe.selection.as_ref(), pictures * tiles, tiles);
     training.len()
 }
 
 /// Decodes the images; those that are no pictures are noted and left out. None if ordered to stop.
 pub(super) fn decoded(input: &AttemptInput, events: &mut dyn AttemptEvents) -> Option<Images> {
-    let edge = cached_edge(&input.recipe.augment);
+    let edge = cached_edge(&input.recipe.augment, input.preprocessing.seen(&input.view).size);
     let cached = View {
         size: Some(edge),
         ..input.view
@@ -124,7 +125,7 @@ mod tests {
         };
         let pictures: Vec<Picture> = (0..400).map(picture).collect();
         let factory = Recipe::factory();
-        let images = |recipe: &Recipe, tiles: View| training_images(&pictures, recipe, &tiles);
+        let images = |recipe: &Recipe, tiles: View| training_images(&pictures, recipe, &tiles, 96);
         assert_eq!(
             images(&factory, View::default()),
             300,

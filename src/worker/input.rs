@@ -86,7 +86,7 @@ pub(super) fn input(
         .filter(|stored| fetched.path(&stored.digest).is_some());
     let images: Vec<Picture> = fetched.lists.images.iter().filter_map(picture).collect();
     let recipe = recipe(&assignment.recipe, recipes)?;
-    let epoch = training_images(&images, &recipe, &view);
+    let epoch = training_images(&images, &recipe, &view, manifest.preprocessing.seen(&view).size);
     Ok(AttemptInput {
         base,
         preprocessing: manifest.preprocessing,

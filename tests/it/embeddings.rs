@@ -1,13 +1,14 @@
 //! Embeddings agree with the reference implementations on the same input:
 //! tests/fixtures/make.py made the expected ones, and says how.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use katagami::base::{Role, TensorSpec, Weights, architecture, import};
 use katagami::domain::Digest;
 
-use crate::support::{katagami, stored};
-use crate::worker::worker;
+use crate::support::{generated_base, katagami, stored};
+use crate::worker::{pictures, worker};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
@@ -229,4 +230,24 @@ fn weights_of_the_formula(name: &str) -> Weights {
         values: values.collect(),
         architecture,
     }
+}
+
+/// As a file of a PC with another code page may be called.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_that_is_no_utf_8_is_printed_as_far_as_it_can_be() {
+    use std::os::unix::ffi::OsStringExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let base = stored(&generated_base(1), folder.path(), "base.safetensors");
+    let name = OsString::from_vec(b"caf\xe9.pgm".to_vec());
+    let picture = folder.path().join(name);
+    std::fs::rename(pictures(folder.path(), 1).join("0.pgm"), &picture).unwrap();
+    let fixed = ["embed", "--size", "32", "--device", "cpu", "--base"].map(OsString::from);
+    let arguments = [&fixed[..], &[base.into(), picture.into()]].concat();
+    let embedded = worker(&arguments).good().json();
+    assert!(
+        embedded["image"].as_str().unwrap().ends_with("caf\u{fffd}.pgm"),
+        "{embedded}"
+    );
 }

@@ -51,8 +51,64 @@ fn a_mask_that_changes_nothing_does_not_pass_the_gate() {
     let weights = ["--weights", other.to_str().unwrap(), "--labelled", labelled];
     let weights = judged_by(base, &weights).good();
     assert!(!weights.out.contains("no improvement"), "{}", weights.out);
+    std::fs::write(format!("{labelled}/good/Thumbs.db"), "no picture").unwrap();
+    let again = judge(labelled).good();
+    assert!(
+        again.err.contains("left out: ") && again.err.contains("Thumbs.db"),
+        "{}",
+        again.err
+    );
+    assert_eq!(again.json(), judged, "what is no picture counts for nothing");
     let one_class = format!("{labelled}/good");
     assert!(judge(&one_class).refused(2).contains("at least two folders"));
+}
+
+#[test]
+fn splits_are_not_taken_for_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = generated_base(1);
+    let path = stored(&base, folder.path(), "base.safetensors");
+    let mask = folder.path().join("mask.kgm");
+    std::fs::write(&mask, artefact_at(&base, 32)).unwrap();
+    let labelled = folder.path().join("labelled");
+    for split in ["validation", "test"] {
+        for class in ["good", "scratched"] {
+            let class = labelled_folder(&labelled.join(split), class);
+            std::fs::rename(pictures(folder.path(), 6), class).unwrap();
+        }
+    }
+    let judge = |labelled: &std::path::Path| {
+        let [mask, labelled] = [&mask, labelled].map(|path| path.to_str().unwrap());
+        judged_by(
+            path.to_str().unwrap(),
+            &["--mask", mask, "--labelled", labelled, "--json"],
+        )
+    };
+    let refused = judge(&labelled).refused(2);
+    assert!(refused.contains("are splits, not classes"), "{refused}");
+    let judged = judge(&labelled.join("validation")).good().json();
+    assert_eq!(judged["classes"], serde_json::json!(["good", "scratched"]));
+
+    // A stray folder beside the splits of a training's labels is said, not taken for a third class.
+    std::fs::create_dir(labelled.join("__MACOSX")).unwrap();
+    let images = pictures(folder.path(), 12);
+    let trained = worker(&[
+        "train",
+        "--base",
+        path.to_str().unwrap(),
+        "--size",
+        "32",
+        "--device",
+        "cpu",
+        "--images",
+        images.to_str().unwrap(),
+        "--labelled",
+        labelled.to_str().unwrap(),
+        "--out",
+        folder.path().join("new.kgm").to_str().unwrap(),
+    ]);
+    let refused = trained.refused(2);
+    assert!(refused.contains("no other folder beside them"), "{refused}");
 }
 
 #[test]

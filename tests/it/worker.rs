@@ -1,12 +1,13 @@
 //! `katagami-worker` on generated pictures and a generated base: slow training
 //! is elsewhere, here is that the way is whole and that its bits are promised.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::support::{Answer, generated_base, katagami, stored};
 
-pub fn worker(arguments: &[&str]) -> Answer {
+pub fn worker(arguments: &[impl AsRef<OsStr>]) -> Answer {
     let output = Command::new(env!("CARGO_BIN_EXE_katagami-worker"))
         .args(arguments)
         .output()

@@ -82,7 +82,7 @@ pub fn embed(args: &EmbedArgs) -> Result<(), WorkerCommandError> {
             let embeddings = model.embed(&batch, file.size(), tiles)?;
             for embedding in embeddings.chunks(width) {
                 match args.images.get(row) {
-                    Some(path) => print(&json!(path), embedding),
+                    Some(path) => print(&json!(path.to_string_lossy()), embedding),
                     None => print(&json!(row), embedding),
                 }
                 row += 1;
@@ -94,7 +94,7 @@ pub fn embed(args: &EmbedArgs) -> Result<(), WorkerCommandError> {
         let input = sight.normalised(batch)?;
         let embeddings = model.embed(&input, size, tiles)?;
         for (path, embedding) in batch.iter().zip(embeddings.chunks(width)) {
-            print(&json!(path), embedding);
+            print(&json!(path.to_string_lossy()), embedding);
         }
     }
     Ok(())

@@ -76,8 +76,14 @@ pub(super) fn classes(folder: &Path) -> Result<Vec<(String, Vec<PathBuf>)>, Work
         folder: folder.to_owned(),
         reason,
     };
+    let folders = folders(folder)?;
+    if folders.iter().any(|class| Split::of_word(&name(class)).is_some()) {
+        return Err(unusable(
+            "`validation` and `test` are splits, not classes: name one of them, or leave no other folder beside them",
+        ));
+    }
     let mut classes = Vec::new();
-    for class in folders(folder)? {
+    for class in folders {
         let found = without_captions(&class)?;
         if found.is_empty() {
             return Err(unusable("one of its folders has no pictures"));

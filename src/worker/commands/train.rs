@@ -225,7 +225,7 @@ fn input(args: &TrainArgs) -> Result<AttemptInput, WorkerCommandError> {
         }
         args.kpi.check(&classes)?;
     }
-    let mut images = files::pictures(&files::below(&args.images)?)?;
+    let mut images = files::pictures(&files::without_captions(&args.images)?)?;
     let all = images.len();
     let judging: std::collections::HashSet<_> =
         labelled.iter().map(|labelled| labelled.picture.digest).collect();
@@ -243,12 +243,14 @@ fn input(args: &TrainArgs) -> Result<AttemptInput, WorkerCommandError> {
         }
         _ => None,
     };
+    let preprocessing = args.model.preprocessing();
+    let epoch = training_images(&images, &recipe, &view, preprocessing.seen(&view).size);
     Ok(AttemptInput {
         base,
-        preprocessing: args.model.preprocessing(),
+        preprocessing,
         view,
         recipe: (recipe.clone())
-            .over(training_images(&images, &recipe, &view))
+            .over(epoch)
             .within(args.steps.unwrap_or(0))
             .checked()?,
         seed: args.seed,

@@ -33,11 +33,11 @@ pub(super) fn judge(
     let tiles = view.tiles.count();
     let preprocessing = args.model.preprocessing();
     let rule = recipe(&args.recipe)?.augment;
+    let seen = preprocessing.seen(&view);
     let cached = View {
-        size: Some(cached_edge(&rule)),
+        size: Some(cached_edge(&rule, seen.size)),
         ..view
     };
-    let seen = preprocessing.seen(&view);
     let images = decoded(
         folder,
         &preprocessing,

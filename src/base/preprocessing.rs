@@ -8,6 +8,7 @@ use std::io::Cursor;
 
 use fast_image_resize::images::Image;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::error::UnsupportedErrorKind;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
 use serde::{Deserialize, Serialize};
@@ -84,6 +85,9 @@ pub enum PictureError {
     /// Its content is of no known format.
     #[error("this is no picture of a known format (JPEG, PNG, TIFF, BMP, GIF, WebP, PNM)")]
     UnknownFormat,
+    /// Its format is known, but not all kinds of it are read.
+    #[error("this kind of picture is not read ({0}); save it as PNG or TIFF of 8 or 16 bits a colour")]
+    Unsupported(String),
     /// It is damaged.
     #[error("the picture is damaged ({0})")]
     Damaged(String),
@@ -102,7 +106,7 @@ impl Problem for PictureError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::UnknownFormat => "picture_format",
+            Self::UnknownFormat | Self::Unsupported(_) => "picture_format",
             Self::Damaged(_) => "picture_damaged",
             Self::TooLarge(_) => "picture_too_large",
         }
@@ -290,10 +294,14 @@ fn opened<'a>(
 }
 
 fn failed(error: ImageError, limits: &DecodeLimits) -> PictureError {
+    let shortened = |text: String| text.chars().take(120).collect();
     match error {
         ImageError::Limits(_) => PictureError::TooLarge(*limits),
-        ImageError::Unsupported(_) => PictureError::UnknownFormat,
-        other => PictureError::Damaged(other.to_string().chars().take(120).collect()),
+        ImageError::Unsupported(error) => match error.kind() {
+            UnsupportedErrorKind::Format(_) => PictureError::UnknownFormat,
+            _ => PictureError::Unsupported(shortened(error.to_string())),
+        },
+        other => PictureError::Damaged(shortened(other.to_string())),
     }
 }
 

@@ -9,6 +9,7 @@ use super::remote::{CommandError, Remote};
 use super::{printer, progress};
 use crate::client::{Client, Upload};
 use crate::domain::SiteName;
+use crate::wire::v1::images::Received;
 use crate::wire::v1::validation::{ClassCounts, ValidationReceived, ValidationSet};
 
 /// Set and list the labelled pictures that judge a site's masks
@@ -29,7 +30,8 @@ enum ValidationCommand {
     /// file,class,split). The gate judges by split validation; split test is kept from it, and
     /// is what people are shown. A set without splits is split if it has 100 pictures or more: two
     /// fifths are test then. Captions (NAME.json beside NAME.png) and further columns of labels.csv,
-    /// such as line or shift, make the slices that are looked at one by one.
+    /// such as line or shift, make the slices that are looked at one by one. Links are
+    /// followed, but for those that lead back to a folder that they lie in.
     Set {
         /// The site
         site: SiteName,
@@ -75,7 +77,15 @@ pub async fn set(client: &Client, site: &SiteName, path: &Path) -> Result<Valida
         if entries.is_empty() {
             return Err(CommandError::NothingToSend(format!("`{}`", path.display())));
         }
-        return send(client, site, entries).await;
+        let (entries, unreadable) = pack::readable(entries);
+        let sent = send(client, site, entries).await;
+        if sent.is_err() {
+            // It may be for lack of these.
+            (unreadable.iter()).for_each(|file| printer::note(&rejection(file)));
+        }
+        let mut received = sent?;
+        received.rejected.extend(unreadable);
+        return Ok(received);
     }
     let file = tokio::fs::File::open(path)
         .await
@@ -109,15 +119,14 @@ async fn upload(
     Ok(received?)
 }
 
+/// A file that is no part of the set, with the reason.
+fn rejection(file: &Received) -> String {
+    let reason = file.detail.as_deref().or(file.code.as_deref());
+    format!("rejected {}: {}", file.name, reason.unwrap_or("no reason given"))
+}
+
 fn show(site: &SiteName, received: &ValidationReceived) {
-    for file in &received.rejected {
-        let reason = file.detail.as_deref().or(file.code.as_deref());
-        printer::line(&format!(
-            "rejected {}: {}",
-            file.name,
-            reason.unwrap_or("no reason given")
-        ));
-    }
+    (received.rejected.iter()).for_each(|file| printer::line(&rejection(file)));
     let set = &received.set;
     printer::line(&format!(
         "validation set {} of `{site}`: {} images",

@@ -51,7 +51,8 @@ struct Fields {
 
 /// A part of an upright picture, in shares of its width and height.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+// The schema goes by the first two, reading by the last, whose fields have them as well.
+#[serde(default, deny_unknown_fields, try_from = "RegionFields")]
 pub struct Region {
     /// Its left edge.
     pub left: Share,
@@ -73,6 +74,54 @@ impl Default for Region {
             height: Share::WHOLE,
         }
     }
+}
+
+/// [`Region`] as it is written.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RegionFields {
+    left: f64,
+    top: f64,
+    width: f64,
+    height: f64,
+}
+
+impl Default for RegionFields {
+    /// The whole picture.
+    fn default() -> Self {
+        Self {
+            left: 0.0,
+            top: 0.0,
+            width: 1.0,
+            height: 1.0,
+        }
+    }
+}
+
+impl TryFrom<RegionFields> for Region {
+    type Error = ViewError;
+
+    fn try_from(fields: RegionFields) -> Result<Self, ViewError> {
+        let (left, width) = rounded(fields.left, fields.width)?;
+        let (top, height) = rounded(fields.top, fields.height)?;
+        Ok(Self {
+            left,
+            top,
+            width,
+            height,
+        })
+    }
+}
+
+/// Where a region begins along an edge, and how long it is. What lies within the picture stays
+/// there, although both may be rounded up.
+fn rounded(from: f64, length: f64) -> Result<(Share, Share), ViewError> {
+    /// Decimals that make 1 together may make a little more as binary numbers.
+    const NOISE: f64 = 1e-9;
+    let (begin, part) = (Share::try_from(from)?, Share::try_from(length)?);
+    let room = Share(Share::PARTS - begin.0);
+    let within = from + length <= 1.0 + NOISE;
+    Ok((begin, if within { part.min(room) } else { part }))
 }
 
 /// How a region is cut: into `columns` × `rows` tiles of the same size.
@@ -102,7 +151,7 @@ impl Default for Tiles {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BitDepth {
-    /// By the fewest bits (9 to 16) that hold the picture's brightest value, so
+    /// By the fewest bits (8 to 16) that hold the picture's brightest value, so
     /// that a 12-bit camera's pictures in 16-bit files are not black.
     UsedBits,
     /// By all 16 bits.

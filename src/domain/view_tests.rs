@@ -31,6 +31,20 @@ fn toml_and_json_say_the_same_and_rounding_keeps_the_digest() {
 }
 
 #[test]
+fn a_region_within_the_picture_is_not_rounded_out_of_it() {
+    let region = |json: &str| view(json).region;
+    let wide = region(r#"{"region": {"left": 0.12345, "width": 0.87655}}"#);
+    assert_eq!((wide.left, wide.width), (Share(1_235), Share(8_765)));
+    let high = region(r#"{"region": {"top": 0.33335, "height": 0.66665}}"#);
+    assert_eq!(high.top.parts() + high.height.parts(), 10_000);
+    let inner = region(r#"{"region": {"left": 0.12345, "width": 0.5}}"#);
+    assert_eq!((inner.left, inner.width), (Share(1_235), Share(5_000)));
+    // One part too far as it was given, too.
+    let beyond = refused(r#"{"region": {"left": 0.1235, "width": 0.8766}}"#);
+    assert!(beyond.contains("from 0.1235 to 1.0001"), "{beyond}");
+}
+
+#[test]
 fn nothing_said_is_the_whole_picture() {
     assert!(view("{}").is_default() && view("").is_default());
     assert!(view(r#"{"tiles": {"overlap": 0.3}}"#).is_default());

@@ -1,12 +1,14 @@
 //! What may be wrong with what a site has: what was measured at intake, judged
 //! together, and what the newest report says of embeddings.
 
+use std::collections::{HashMap, HashSet};
+
 use futures::{StreamExt, TryStreamExt};
 
 use super::{Intake, IntakeError};
 use crate::blobs::BlobError;
-use crate::catalog::{images, jobs, rejections, sites, snapshots};
-use crate::domain::health::{EmbeddingHealth, Exclusion, Finding, FindingCode, Look, findings};
+use crate::catalog::{CatalogError, Tx, images, jobs, rejections, sites, snapshots, validation};
+use crate::domain::health::{EmbeddingHealth, Exclusion, Finding, FindingCode, Look, Seen, findings};
 use crate::domain::report::Report;
 use crate::domain::{Digest, JobId, SiteName};
 use crate::wire::v1::health::Rejections;
@@ -21,8 +23,8 @@ pub struct SiteHealth {
     pub unmeasured: u64,
     /// What was found, embeddings' findings last.
     pub findings: Vec<Finding>,
-    /// The job whose report embeddings' findings are from, and what it says, what its training
-    /// left out for such a finding included.
+    /// The job whose report embeddings' findings are from, and what it says as far as it is still
+    /// so, what its training left out for such a finding included.
     pub embeddings: Option<(JobId, EmbeddingHealth)>,
     /// Files that were rejected.
     pub rejected: Rejections,
@@ -83,13 +85,24 @@ impl Intake {
                 break;
             }
         }
+        let classes = match &embeddings {
+            Some((_, health)) if !health.labels.is_empty() => newest_classes(&mut tx, site).await?,
+            _ => HashMap::new(),
+        };
         drop(tx);
         let (images, unmeasured) = (seen.len(), seen.iter().filter(|seen| seen.look.is_none()).count());
         // Of 100,000 images a tenth of a second, in which this thread should serve others.
-        let mut found = tokio::task::spawn_blocking(move || findings(&seen)).await?;
-        if let Some((_, health)) = &embeddings {
-            found.extend(health.findings.iter().cloned());
-        }
+        let judged = tokio::task::spawn_blocking(move || {
+            let embeddings = embeddings.map(|(job, health)| (job, still_so(health, &seen, &classes)));
+            let mut found = findings(&seen);
+            found.extend(
+                embeddings
+                    .iter()
+                    .flat_map(|(_, health)| health.findings.iter().cloned()),
+            );
+            (found, embeddings)
+        });
+        let (found, embeddings) = judged.await?;
         Ok(SiteHealth {
             images: images as u64,
             unmeasured: unmeasured as u64,
@@ -110,6 +123,46 @@ impl Intake {
             }
         }
     }
+}
+
+/// The class of each image of a site's newest validation set.
+async fn newest_classes(tx: &mut Tx, site: &SiteName) -> Result<HashMap<Digest, String>, CatalogError> {
+    let Some(version) = validation::newest(tx, site).await? else {
+        return Ok(HashMap::new());
+    };
+    let images = validation::images(tx, site, version).await?;
+    Ok(images
+        .into_iter()
+        .map(|image| (image.digest, image.class))
+        .collect())
+}
+
+/// What a report says without what has changed since: images that were deleted, and labels that
+/// the newest validation set does not give any more.
+fn still_so(
+    mut health: EmbeddingHealth,
+    seen: &[Seen],
+    classes: &HashMap<Digest, String>,
+) -> EmbeddingHealth {
+    let there: HashSet<Digest> = seen.iter().map(|seen| seen.digest).collect();
+    health
+        .labels
+        .retain(|label| classes.get(&label.image) == Some(&label.given));
+    let doubted: HashSet<Digest> = health.labels.iter().map(|label| label.image).collect();
+    for finding in &mut health.findings {
+        let known = if finding.code == FindingCode::LabelError {
+            &doubted
+        } else {
+            &there
+        };
+        let before = finding.images.len();
+        finding.images.retain(|image| known.contains(image));
+        let gone = before - finding.images.len();
+        finding.count = finding.count.saturating_sub(gone as u64);
+    }
+    // Images beyond those that a report lists are known to nobody, so nothing could be done about them.
+    health.findings.retain(|finding| !finding.images.is_empty());
+    health
 }
 
 /// Adds the images that a training left out for what an earlier one had found: its report cannot
@@ -136,3 +189,7 @@ fn with_left_out(mut health: EmbeddingHealth, left_out: &[ExcludedImage]) -> Emb
     }
     health
 }
+
+#[cfg(test)]
+#[path = "tests/health.rs"]
+mod tests;

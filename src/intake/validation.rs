@@ -7,6 +7,7 @@
 //! `labels.csv`. Files that are no part of the set are answered one by one, and what remains becomes its next version, in
 //! one transaction, if it still has two classes to tell apart.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
@@ -47,6 +48,9 @@ struct Label {
     /// What the row of `labels.csv` says besides.
     metadata: Metadata,
 }
+
+/// What `labels.csv` says of its files; of one that is said to show two things, that.
+type Labels = HashMap<String, Result<Label, Rejection>>;
 
 /// Sets a site's labelled images as the next version of its validation set.
 pub async fn validation(
@@ -180,8 +184,9 @@ fn common_folder(candidates: &[Candidate], csv: Option<&str>) -> usize {
     }
 }
 
-/// The labels of a `labels.csv` by file, and its rows that cannot be used.
-fn read_labels(bytes: &[u8]) -> Result<(HashMap<String, Label>, Vec<Received>), IntakeError> {
+/// The labels of a `labels.csv` by file, and its rows that cannot be used. Of a file's rows the
+/// first one counts, as of images that come twice, unless another one says another class.
+fn read_labels(bytes: &[u8]) -> Result<(Labels, Vec<Received>), IntakeError> {
     let unreadable = |error: csv::Error| IntakeError::Labels(error.to_string());
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut reader = csv::ReaderBuilder::new()
@@ -197,7 +202,7 @@ fn read_labels(bytes: &[u8]) -> Result<(HashMap<String, Label>, Vec<Received>), 
     };
     let split = column("split");
     let known = [Some(file), Some(class), split];
-    let (mut labels, mut wrong) = (HashMap::new(), Vec::new());
+    let (mut labels, mut wrong) = (Labels::new(), Vec::new());
     for (index, row) in reader.records().enumerate() {
         let refuse = |why: &Rejection| rejected(format!("{LABELS} row {}", index + 2), None, why);
         let row = match row {
@@ -228,7 +233,23 @@ fn read_labels(bytes: &[u8]) -> Result<(HashMap<String, Label>, Vec<Received>), 
             split,
             metadata,
         };
-        labels.insert(file, label);
+        match labels.entry(file) {
+            Entry::Vacant(first) => {
+                first.insert(Ok(label));
+            }
+            Entry::Occupied(mut earlier) => match earlier.get() {
+                // Nobody knows which of the two rows is right.
+                Ok(first) if first.class != label.class => {
+                    let why = Rejection::TwoClasses(first.class.clone(), label.class);
+                    *earlier.get_mut() = Err(why);
+                }
+                Ok(first) if first.split != label.split => {
+                    wrong.push(refuse(&Rejection::Again(earlier.key().clone())));
+                }
+                // The same once more, as in tables with a row for each defect; or known to be two things.
+                _ => {}
+            },
+        }
     }
     Ok((labels, wrong))
 }
@@ -255,11 +276,12 @@ fn label_of_path(path: &str) -> Result<Label, Rejection> {
 /// twice, or are said to be two things.
 fn label(
     candidates: Vec<Candidate>,
-    labels: Option<HashMap<String, Label>>,
+    labels: Option<Labels>,
     inside: usize,
 ) -> (Vec<(Candidate, Label)>, Vec<Received>) {
     let mut out = Vec::new();
-    let mut unused: Option<BTreeMap<String, Label>> = labels.map(|labels| labels.into_iter().collect());
+    let mut unused: Option<BTreeMap<String, Result<Label, Rejection>>> =
+        labels.map(|labels| labels.into_iter().collect());
     // By digest; in the order sent, because what came first counts.
     let mut taken: Vec<(Candidate, Label)> = Vec::new();
     let mut by_digest: HashMap<Digest, usize> = HashMap::new();
@@ -267,7 +289,7 @@ fn label(
     for candidate in candidates {
         let path = candidate.name.get(inside..).unwrap_or(&candidate.name).to_owned();
         let found = match &mut unused {
-            Some(labels) => labels.remove(&path).ok_or(Rejection::NoClass),
+            Some(labels) => labels.remove(&path).unwrap_or(Err(Rejection::NoClass)),
             None => label_of_path(&path),
         };
         let found = found.and_then(|label| {

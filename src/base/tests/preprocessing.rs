@@ -221,9 +221,24 @@ fn cmyk_jpeg(pixel: [u8; 4]) -> Vec<u8> {
     bytes
 }
 
+/// A TIFF with these tags, each with its type, count and value, and what lies behind them.
+fn tiff(tags: [(u16, u16, u32, u32); 10], behind: &[u8]) -> Vec<u8> {
+    let mut bytes = b"II*\x00\x08\x00\x00\x00\x0a\x00".to_vec();
+    for (tag, kind, count, value) in tags {
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend(count.to_le_bytes());
+        bytes.extend(value.to_le_bytes());
+    }
+    bytes.extend([0; 4]);
+    assert_eq!(bytes.len(), 134);
+    bytes.extend(behind);
+    bytes
+}
+
 /// A TIFF of 2 × 2 equal pixels of four inks.
 fn cmyk_tiff(pixel: [u8; 4]) -> Vec<u8> {
-    let tags: [(u16, u16, u32, u32); 10] = [
+    let tags = [
         (256, 3, 1, 2),   // width
         (257, 3, 1, 2),   // height
         (258, 3, 4, 134), // bits of each ink, behind this directory
@@ -235,18 +250,45 @@ fn cmyk_tiff(pixel: [u8; 4]) -> Vec<u8> {
         (279, 4, 1, 16),
         (284, 3, 1, 1),
     ];
-    let mut bytes = b"II*\x00\x08\x00\x00\x00\x0a\x00".to_vec();
-    for (tag, kind, count, value) in tags {
-        bytes.extend(tag.to_le_bytes());
-        bytes.extend(kind.to_le_bytes());
-        bytes.extend(count.to_le_bytes());
-        bytes.extend(value.to_le_bytes());
+    tiff(
+        tags,
+        &[&[8_u8, 0, 8, 0, 8, 0, 8, 0][..], &pixel.repeat(4)].concat(),
+    )
+}
+
+/// A TIFF of 2 × 2 black pixels of 32 bits, which are whole numbers (1) or floating-point ones (3).
+fn wide_tiff(sample_format: u32) -> Vec<u8> {
+    let tags = [
+        (256, 3, 1, 2),
+        (257, 3, 1, 2),
+        (258, 3, 1, 32),  // bits
+        (259, 3, 1, 1),   // not compressed
+        (262, 3, 1, 1),   // grey
+        (273, 4, 1, 134), // where the pixels are
+        (277, 3, 1, 1),
+        (278, 3, 1, 2),
+        (279, 4, 1, 16),
+        (339, 3, 1, sample_format),
+    ];
+    tiff(tags, &[0; 16])
+}
+
+#[test]
+fn a_known_format_of_a_kind_that_is_not_read_says_what_to_save_it_as() {
+    for sample_format in [1, 3] {
+        let bytes = wide_tiff(sample_format);
+        let measured = measure(&bytes, &DecodeLimits::default()).map(|_| ());
+        let whole = decode(&bytes, BitDepth::UsedBits, &DecodeLimits::default()).map(|_| ());
+        for error in [measured.unwrap_err(), whole.unwrap_err()] {
+            assert!(matches!(error, PictureError::Unsupported(_)), "{error:?}");
+            let said = error.to_string();
+            assert!(
+                said.contains("8 or 16 bits") && !said.contains("known format"),
+                "{said}"
+            );
+            assert_eq!(error.code(), "picture_format");
+        }
     }
-    bytes.extend([0; 4]);
-    assert_eq!(bytes.len(), 134);
-    bytes.extend([8, 0, 8, 0, 8, 0, 8, 0]);
-    bytes.extend(pixel.repeat(4));
-    bytes
 }
 
 #[test]

@@ -5,9 +5,9 @@ use clap::Args;
 use crate::cli::printer;
 use crate::cli::remote::{CommandError, Remote};
 use crate::client::Client;
-use crate::domain::SiteName;
-use crate::domain::health::{DoubtedLabel, FindingCode};
-use crate::wire::v1::health::{Health, HealthQuery};
+use crate::domain::health::{DoubtedLabel, Finding, FindingCode};
+use crate::domain::{Digest, SiteName};
+use crate::wire::v1::health::{Health, HealthQuery, Rejections};
 
 /// Arguments of `images health`.
 #[derive(Debug, Args)]
@@ -23,22 +23,34 @@ pub struct HealthArgs {
     /// Only this finding, its images one a line: for scripts
     #[arg(long, value_name = "CODE")]
     finding: Option<FindingCode>,
-    /// Most images that are listed of a finding
+    /// Most images that are listed of a finding; 0: as many as can be, of a site 10,000
     #[arg(long, default_value_t = 100)]
     limit: u32,
 }
+
+/// Most images that a server lists of a finding.
+const MOST_LISTED: u32 = 10_000;
+/// Fewest images that the rules compare with each other.
+const COMPARED_FROM: u64 = 20;
 
 /// Runs the command.
 pub async fn run(remote: &Remote, args: &HealthArgs) -> Result<(), CommandError> {
     #[cfg(feature = "server")]
     if let Some(folder) = &args.folder {
-        return super::folder::health(remote, folder, args.finding, args.limit as usize);
+        return super::folder::health(remote, folder, args.finding, args.limit);
     }
     let Some(site) = &args.site else {
         unreachable!("clap asks for a site where there is no folder")
     };
     let health = measured(&remote.connect()?, site, args).await?;
-    remote.answer(&health, || print(&health, args.finding, ToString::to_string));
+    let compared = compared(&health);
+    remote.answer(&health, || {
+        print(&health, args.finding, compared, ToString::to_string);
+        if args.finding.is_none() {
+            rejected(&health.rejected);
+        }
+    });
+    shortened(&health, args.finding, args.limit);
     let excludable: Vec<&str> = (health.findings.iter().map(|finding| finding.code))
         .filter(|code| *code != FindingCode::LabelError)
         .map(FindingCode::word)
@@ -50,11 +62,21 @@ pub async fn run(remote: &Remote, args: &HealthArgs) -> Result<(), CommandError>
     Ok(())
 }
 
+/// How many images of a site were measured.
+fn compared(health: &Health) -> u64 {
+    let unreadable = (health.findings.iter())
+        .filter(|finding| finding.code == FindingCode::Unreadable)
+        .map(|finding| finding.count);
+    health
+        .images
+        .saturating_sub(health.unmeasured + unreadable.sum::<u64>())
+}
+
 /// Asks until all images were looked at, as long as there are fewer each time.
 async fn measured(client: &Client, site: &SiteName, args: &HealthArgs) -> Result<Health, CommandError> {
     let query = HealthQuery {
         finding: args.finding,
-        limit: Some(args.limit),
+        limit: Some(if args.limit == 0 { MOST_LISTED } else { args.limit }),
     };
     let mut health = client.health(site, &query).await?;
     while health.unmeasured > 0 {
@@ -72,26 +94,39 @@ async fn measured(client: &Client, site: &SiteName, args: &HealthArgs) -> Result
 }
 
 /// Prints findings with their reasons; of one that was asked for, its images as `name` calls them.
+/// `compared` images were measured.
 pub(super) fn print<D: AsRef<str>>(
     health: &Health,
     only: Option<FindingCode>,
-    name: impl Fn(&crate::domain::Digest) -> D,
+    compared: u64,
+    name: impl Fn(&Digest) -> D,
 ) {
     let found = &health.findings;
+    let few = (1..COMPARED_FROM).contains(&compared).then(|| {
+        format!(
+            "fewer than {COMPARED_FROM} images are judged by absolute limits only, not compared with each other"
+        )
+    });
     if let Some(code) = only {
         let images = found
             .iter()
             .filter(|finding| finding.code == code)
             .flat_map(|finding| &finding.images);
-        return images.for_each(|image| printer::line(name(image).as_ref()));
+        images.for_each(|image| printer::line(name(image).as_ref()));
+        if let Some(few) = few.filter(|_| is_compared(code)) {
+            printer::note(&few);
+        }
+        return;
     }
-    if found.is_empty() {
+    if health.images == 0 {
+        printer::line("there are no images");
+    } else if found.is_empty() {
         printer::line(&format!(
             "{} images, and nothing found wrong with them",
             health.images
         ));
     } else {
-        let row = |finding: &crate::domain::health::Finding| {
+        let row = |finding: &Finding| {
             [
                 finding.code.to_string(),
                 finding.count.to_string(),
@@ -105,16 +140,45 @@ pub(super) fn print<D: AsRef<str>>(
             health.images
         ));
     }
+    if let Some(few) = few {
+        printer::line(&few);
+    }
     labels(&health.labels);
     if health.unmeasured > 0 {
         printer::line(&format!("{} images were not looked at", health.unmeasured));
     }
-    if health.rejected.count > 0 {
+}
+
+/// Whether images are found by comparing them with the others.
+fn is_compared(code: FindingCode) -> bool {
+    use FindingCode::{Blurred, Bright, Clipped, Dark, LowInformation, OddSize};
+    matches!(code, Dark | Bright | Clipped | Blurred | LowInformation | OddSize)
+}
+
+/// Says so where the finding that was asked for has more images than were listed.
+pub(super) fn shortened(health: &Health, only: Option<FindingCode>, limit: u32) {
+    let Some(code) = only else { return };
+    for finding in health.findings.iter().filter(|finding| finding.code == code) {
+        let (count, listed) = (finding.count, finding.images.len() as u64);
+        if listed < count {
+            let rest = if listed == u64::from(limit) {
+                "list more with --limit 0"
+            } else {
+                "no more can be listed"
+            };
+            printer::note(&format!("{listed} of {count} images are listed; {rest}"));
+        }
+    }
+}
+
+/// Prints the newest files that a site rejected.
+fn rejected(rejected: &Rejections) {
+    if rejected.count > 0 {
         printer::line(&format!(
             "{} submitted files were rejected, the newest:",
-            health.rejected.count
+            rejected.count
         ));
-        for file in health.rejected.newest.iter().take(5) {
+        for file in rejected.newest.iter().take(5) {
             printer::line(&format!("  {}: {}", file.name, file.detail));
         }
     }
@@ -127,5 +191,39 @@ pub fn labels(doubted: &[DoubtedLabel]) {
             "  {} is labelled {given}, looks like {likely}",
             image.short()
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::health::{Look, Quality, Seen, findings};
+    use crate::domain::image::PerceptualHash;
+
+    #[test]
+    fn the_number_from_which_images_are_compared_is_that_of_the_rules() {
+        // The first one is dark beside the others, but not black.
+        let seen = |number: u64| Seen {
+            digest: Digest::of(&number.to_le_bytes()),
+            width: 64,
+            height: 64,
+            phash: PerceptualHash((number + 1).wrapping_mul(0xd6e8_feb8_6659_fd93)),
+            look: Some(Look::Measured(Quality {
+                luminance: if number == 0 { 20.0 } else { 110.0 },
+                darkest: 2,
+                brightest: 200,
+                clipped: 0.0,
+                entropy: 6.0,
+                sharpness: 0.05,
+                pixels: Digest::of(&(number + 1_000).to_le_bytes()),
+            })),
+        };
+        let found = |count: u64| findings(&(0..count).map(seen).collect::<Vec<_>>());
+        assert!(found(COMPARED_FROM - 1).is_empty());
+        let codes: Vec<_> = (found(COMPARED_FROM).iter())
+            .map(|finding| finding.code)
+            .collect();
+        assert_eq!(codes, [FindingCode::Dark]);
+        assert!(codes.into_iter().all(is_compared));
     }
 }

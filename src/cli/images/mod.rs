@@ -36,6 +36,8 @@ enum ImagesCommand {
     /// Beside cell.png may lie cell.png.json (or cell.json) with what is known of it:
     /// {"captured_at": "2026-11-24T08:00:00Z", "metadata": {"line": "a", "camera": "3"}}.
     ///
+    /// Links are followed, but for those that lead back to a folder that they lie in.
+    ///
     /// Exit code 0: all were accepted or are duplicates; 2: some were rejected, and the
     /// reasons are listed.
     Submit {
@@ -62,6 +64,12 @@ enum ImagesCommand {
     ///
     /// Leave what you agree with out of the next snapshot: katagami snapshot create SITE
     /// --exclude blurred,dark. Nothing is deleted.
+    ///
+    /// Fewer than 20 images are judged by absolute limits only (black, white, one flat grey,
+    /// duplicates); more are compared with each other, too.
+    ///
+    /// Of a folder, `unreadable` lists pictures that cannot be decoded, and `exact-duplicate`
+    /// copies of files, too.
     Health(health::HealthArgs),
     /// Delete images: their bytes go, a tombstone stays
     Rm {

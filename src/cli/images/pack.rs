@@ -30,11 +30,12 @@ pub struct Entry {
 }
 
 /// Finds the files below `path`, or `path` itself: in the order of their
-/// names, without hidden ones, sidecars with their images.
+/// names, without hidden ones, sidecars with their images. What lies below and
+/// cannot be read is among them, for [`unusable`] to say why.
 pub fn entries(path: &Path) -> io::Result<Vec<Entry>> {
     let mut found = Vec::new();
-    let root = if path.is_dir() {
-        walk(path, &mut found)?;
+    let root = if fs::metadata(path)?.is_dir() {
+        walk(path, &mut Vec::new(), &mut found)?;
         path
     } else {
         found.push(path.to_owned());
@@ -42,34 +43,40 @@ pub fn entries(path: &Path) -> io::Result<Vec<Entry>> {
     };
     found.sort();
     let is_sidecar = |path: &Path| path.extension().is_some_and(|extension| extension == "json");
-    found
+    let entry = |path: PathBuf| {
+        let name = path.strip_prefix(root).unwrap_or(&path);
+        Entry {
+            name: name.to_string_lossy().into_owned(),
+            sidecar: sidecar_of(&path),
+            bytes: fs::metadata(&path).map_or(0, |file| file.len()),
+            path,
+        }
+    };
+    Ok(found
         .into_iter()
         .filter(|path| !is_sidecar(path))
-        .map(|path| {
-            let name = path.strip_prefix(root).unwrap_or(&path);
-            Ok(Entry {
-                name: name.to_string_lossy().into_owned(),
-                sidecar: sidecar_of(&path),
-                bytes: fs::metadata(&path)?.len(),
-                path,
-            })
-        })
-        .collect()
+        .map(entry)
+        .collect())
 }
 
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
+/// Finds the files below `folder`, which lies below the real folders `above`; links to folders are followed.
+fn walk(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    let real = folder.canonicalize()?;
+    if above.contains(&real) {
+        return Err(io::Error::other("a link leads back up, round and round"));
+    }
+    let entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    above.push(real);
+    for entry in entries {
         let path = entry.path();
         if entry.file_name().to_string_lossy().starts_with('.') {
             continue;
         }
-        if path.is_dir() {
-            walk(&path, found)?;
-        } else {
+        if !path.is_dir() || walk(&path, above, found).is_err() {
             found.push(path);
         }
     }
+    above.pop();
     Ok(())
 }
 
@@ -101,18 +108,30 @@ pub fn batches(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
     batches
 }
 
+/// Why a file is not read, as a code and a sentence.
+pub fn unusable(entry: &Entry) -> Option<(&'static str, String)> {
+    let why = match fs::metadata(&entry.path) {
+        Err(error) if entry.path.is_symlink() => format!("the link cannot be followed ({error})"),
+        Err(error) => error.to_string(),
+        // Not opened: a pipe would wait for somebody who writes into it.
+        Ok(kind) if !kind.is_file() && !kind.is_dir() => "it is no file".to_owned(),
+        Ok(kind) => match fs::File::open(&entry.path) {
+            Err(error) => error.to_string(),
+            Ok(_) if kind.is_dir() => "the link leads back to a folder that it lies in".to_owned(),
+            Ok(_) if entry.bytes > LONGEST => {
+                return Some(("too_large", format!("larger than {} MiB", LONGEST >> 20)));
+            }
+            Ok(_) => return None,
+        },
+    };
+    Some(("file_unusable", why))
+}
+
 /// Splits off what cannot be sent, with the reason in the server's form.
 pub fn readable(batch: Vec<Entry>) -> (Vec<Entry>, Vec<Received>) {
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for entry in batch {
-        let reason = match fs::File::open(&entry.path) {
-            Err(error) => Some(("file_unusable", error.to_string())),
-            Ok(_) if entry.bytes > LONGEST => {
-                Some(("too_large", format!("larger than {} MiB", LONGEST >> 20)))
-            }
-            Ok(_) => None,
-        };
-        match reason {
+        match unusable(&entry) {
             None => good.push(entry),
             Some((code, detail)) => bad.push(Received {
                 name: entry.name,
@@ -205,6 +224,33 @@ mod tests {
         let names: Vec<_> = found.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(names, ["b.png", "line/a.png"]);
         assert!(found.iter().all(|entry| entry.sidecar.is_some()));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_by_itself_and_no_link_leads_round_and_round() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("line")).unwrap();
+        fs::write(at("line/a.png"), "pixels").unwrap();
+        symlink("nowhere", at("gone.png")).unwrap();
+        symlink(".", at("loop")).unwrap();
+        symlink("line/a.png", at("same.png")).unwrap();
+        symlink("line", at("other")).unwrap();
+        let (good, bad) = readable(entries(folder.path()).unwrap());
+        let names: Vec<_> = good.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["line/a.png", "other/a.png", "same.png"]);
+        assert_eq!(good[2].bytes, 6);
+        let told = |name: &str| {
+            let of_name = bad.iter().find(|file| file.name == name).unwrap();
+            of_name.detail.as_deref().unwrap()
+        };
+        assert_eq!(bad.len(), 2);
+        assert!(told("gone.png").starts_with("the link cannot be followed ("));
+        assert!(told("loop").contains("a folder that it lies in"));
+        // What was named is what must be there.
+        assert!(entries(&at("gone.png")).is_err() && entries(&at("never.png")).is_err());
+        assert_eq!(entries(&at("loop")).unwrap().len(), 5);
     }
 
     #[tokio::test]

@@ -57,7 +57,7 @@ fn a_table_names_classes_and_its_rows_are_answered_one_by_one() {
     let csv = b"\xef\xbb\xbfFile, Class ,split\n1.png,crack,test\n./2.png,good,\n3.png,good,train\n4.png\n5.png,good,validation\n";
     let (labels, wrong) = read_labels(csv).unwrap();
     assert_eq!(codes(&wrong), ["no_such_split", "labels_row"]);
-    assert_eq!(labels["1.png"].split, Some(Split::Test));
+    assert_eq!(labels["1.png"].as_ref().unwrap().split, Some(Split::Test));
     let (kept, out) = label(
         candidates(&["set/1.png", "set/2.png", "set/9.png"]),
         Some(labels),
@@ -66,6 +66,28 @@ fn a_table_names_classes_and_its_rows_are_answered_one_by_one() {
     assert_eq!(classes(&kept), ["crack", "good"]);
     assert_eq!(codes(&out), ["no_class", "no_such_file"]);
     assert!(matches!(read_labels(b"a,b\n1,2\n"), Err(IntakeError::Labels(_))));
+}
+
+#[test]
+fn a_file_that_the_table_names_twice_has_one_class_or_none() {
+    let csv = b"file,class,split,defect\n\
+        1.png,crack,,\n1.png,good,,\n1.png,crack,,\n\
+        2.png,crack,,left\n./2.png,crack,,right\n\
+        3.png,good,validation,\n3.png,good,test,\n\
+        4.png,good,,\n";
+    let (labels, wrong) = read_labels(csv).unwrap();
+    assert_eq!(codes(&wrong), ["again"]);
+    assert_eq!(wrong[0].name, "labels.csv row 8");
+    let names = ["1.png", "2.png", "3.png", "4.png"];
+    let (kept, out) = label(candidates(&names), Some(labels), 0);
+    assert_eq!(classes(&kept), ["crack", "good", "good"]);
+    assert_eq!(kept[1].1.split, Some(Split::Validation));
+    assert_eq!(codes(&out), ["two_classes"]);
+    let detail = out[0].detail.as_deref().unwrap();
+    assert!(
+        detail.contains("`crack`") && detail.contains("`good`"),
+        "{detail}"
+    );
 }
 
 #[test]

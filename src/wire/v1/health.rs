@@ -20,7 +20,8 @@ pub struct Health {
     /// The images of the finding `label-error` with both classes, if it is there.
     pub labels: Vec<DoubtedLabel>,
     /// The job whose report has what embeddings tell (`outlier`, `off-topic`,
-    /// `label-error`): the newest that has any of it. None: there is none yet.
+    /// `label-error`): the newest that has any of it, less images deleted and labels corrected
+    /// since. None: there is none yet.
     pub judged_by: Option<JobId>,
     /// Submitted files that were rejected: no images of the site, shown for who wonders where they are.
     pub rejected: Rejections,

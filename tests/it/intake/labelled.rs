@@ -106,6 +106,34 @@ async fn a_table_of_labels_works_wherever_it_stands() {
 }
 
 #[tokio::test]
+async fn a_file_that_a_table_calls_two_things_is_rejected_as_in_folders() {
+    let world = World::new(Sqlite, Folder).await;
+    let csv = b"file,class\n1.png,crack\n2.png,good\n3.png,good\n1.png,good\n2.png,good\n";
+    let files = [
+        ("labels.csv", csv.to_vec()),
+        ("1.png", png(1)),
+        ("2.png", png(2)),
+        ("3.png", png(3)),
+    ];
+    let refused = world.labels(&tar(&files)).await.unwrap_err();
+    assert_eq!(
+        refused.code(),
+        "validation_classes",
+        "nothing is a crack any more"
+    );
+    assert!(refused.to_string().contains("1.png: "), "{refused}");
+
+    let csv = b"file,class\n1.png,crack\n2.png,good\n3.png,crack\n1.png,good\n2.png,good\n";
+    let files = [&[("labels.csv", csv.to_vec())][..], &files[1..]].concat();
+    let received = world.labels(&tar(&files)).await.unwrap();
+    assert_eq!(
+        received.set.classes,
+        classes(&[("crack", counts(1, 0)), ("good", counts(1, 0))])
+    );
+    assert_eq!(told(&received.rejected), [("1.png", "two_classes")]);
+}
+
+#[tokio::test]
 async fn a_large_set_that_does_not_say_is_split_by_the_images_themselves() {
     let world = World::new(Sqlite, Folder).await;
     let names: Vec<String> = (0..110)

@@ -2,13 +2,14 @@
 
 use katagami::domain::Digest;
 use katagami::domain::gate::GateSettings;
-use katagami::domain::health::{EmbeddingHealth, Finding, FindingCode};
+use katagami::domain::health::{DoubtedLabel, EmbeddingHealth, Finding, FindingCode};
 use katagami::domain::report::{ImageCounts, Kpi, Report, TrainingFigures};
 use reqwest::{Method, header, multipart};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::backend::Backend::{self, Postgres, Sqlite};
+use crate::intake::world::tar;
 use crate::server::{Answer, Person, Server, picture};
 
 /// Sends a form: captions and files in the order given.
@@ -326,29 +327,102 @@ async fn what_one_report_found_stays_out_of_snapshots_after_the_next(
     for (excluded, outlier) in found.iter().enumerate() {
         let job = json!({"snapshot": snapshot(excluded).await});
         engineer.post("/v1/sites/osaka/jobs", job).await.good();
-        let report = Report {
-            health: Some(EmbeddingHealth {
-                findings: vec![Finding::of(
-                    FindingCode::Outlier,
-                    "alone".to_owned(),
-                    vec![*outlier],
-                )],
-                ..EmbeddingHealth::default()
-            }),
-            ..Report::judged(
-                Kpi::Probe,
-                None,
-                None,
-                TrainingFigures::default(),
-                ImageCounts::default(),
-                GateSettings::default(),
-            )
+        let health = EmbeddingHealth {
+            findings: vec![Finding::of(
+                FindingCode::Outlier,
+                "alone".to_owned(),
+                vec![*outlier],
+            )],
+            ..EmbeddingHealth::default()
         };
-        let attempt = server.leases().await;
-        server
-            .reports(attempt, report.to_json().unwrap().as_bytes())
-            .await;
+        reports(&server, health).await;
     }
     snapshot(2).await;
+    server.stop().await;
+}
+
+/// Ends the job that waits with a report that says this of embeddings.
+async fn reports(server: &Server, health: EmbeddingHealth) {
+    let report = Report {
+        health: Some(health),
+        ..Report::judged(
+            Kpi::Probe,
+            None,
+            None,
+            TrainingFigures::default(),
+            ImageCounts::default(),
+            GateSettings::default(),
+        )
+    };
+    let attempt = server.leases().await;
+    server
+        .reports(attempt, report.to_json().unwrap().as_bytes())
+        .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_embeddings_found_is_told_until_the_image_or_the_label_is_gone(
+    #[values(Sqlite, Postgres)] backend: Backend,
+) {
+    let server = Server::with_base(backend).await;
+    let engineer = server.engineer("osaka").await;
+    for number in 1..5 {
+        let name = format!("{number}.png");
+        engineer.submits("osaka", &name, picture(number)).await.good();
+    }
+    // Two images whose labels are doubted, between others.
+    let labels = async |class: &str| {
+        let doubted = [11, 12].map(|number| (format!("{class}/{number}.png"), picture(number)));
+        let others = [
+            ("crack/13.png".to_owned(), picture(13)),
+            ("good/14.png".to_owned(), picture(14)),
+        ];
+        let files: Vec<_> = (doubted.iter().chain(&others))
+            .map(|(name, bytes)| (name.as_str(), bytes.clone()))
+            .collect();
+        let request = engineer.request(Method::POST, "/v1/sites/osaka/validation");
+        let request = request.header(header::CONTENT_TYPE, "application/x-tar");
+        let set = Answer::of(request.body(tar(&files))).await.good().json();
+        assert_eq!(set["rejected"], json!([]), "{set}");
+    };
+    labels("good").await;
+    engineer.post("/v1/sites/osaka/jobs", json!({})).await.good();
+    let of = |numbers: [u8; 2]| numbers.map(|number| Digest::of(&picture(number)));
+    let (outliers, doubted) = (of([1, 2]), of([11, 12]));
+    let finding = |code, images: [Digest; 2]| Finding::of(code, "why".to_owned(), images.to_vec());
+    let health = EmbeddingHealth {
+        images: 4,
+        labelled: 4,
+        findings: vec![
+            finding(FindingCode::Outlier, outliers),
+            finding(FindingCode::LabelError, doubted),
+        ],
+        labels: (doubted.into_iter())
+            .map(|image| DoubtedLabel {
+                image,
+                given: "good".to_owned(),
+                likely: "crack".to_owned(),
+            })
+            .collect(),
+    };
+    reports(&server, health).await;
+    // How many images the two findings count, and how many labels are told.
+    let told = async || {
+        let health = engineer.get("/v1/sites/osaka/health").await.good().json();
+        let count = |code: &str| {
+            let findings = health["findings"].as_array().unwrap();
+            let found = findings.iter().find(|finding| finding["code"] == code);
+            found.map_or(0, |finding| finding["count"].as_u64().unwrap())
+        };
+        let labels = health["labels"].as_array().unwrap().len();
+        (count("outlier"), count("label-error"), labels)
+    };
+    assert_eq!(told().await, (2, 2, 2));
+    let gone = format!("/v1/sites/osaka/images/{}", outliers[0]);
+    engineer.delete(&gone).await.status(204);
+    assert_eq!(told().await, (1, 2, 2));
+    labels("crack").await;
+    assert_eq!(told().await, (1, 0, 0), "corrected in the newest validation set");
     server.stop().await;
 }

@@ -59,10 +59,16 @@ fn prepare_base(folder: &DeviceFolder, base: &Base) -> Result<Slot, EdgeError> {
         release: Release::Base,
         experts: 0,
     };
-    let path = folder.make_slot(&slot.weights)?.join("base.json");
-    let json = serde_json::to_vec_pretty(base).expect("a base has only text keys");
-    folder.write(&path, &json)?;
+    folder.make_slot(&slot.weights)?;
+    write_manifest(folder, base)?;
     Ok(slot)
+}
+
+/// Writes what the server says of a base into its slot.
+pub(super) fn write_manifest(folder: &DeviceFolder, base: &Base) -> Result<(), EdgeError> {
+    let path = folder.slot_folder(&base.manifest.digest).join("base.json");
+    let json = serde_json::to_vec_pretty(base).expect("a base has only text keys");
+    folder.write(&path, &json)
 }
 
 fn read(file: &Path, base: &Base) -> Result<Weights, EdgeError> {

@@ -11,7 +11,7 @@ use super::verify::Expected;
 use super::{DeviceFolder, EdgeError, Fetched, Release, Slot, apply, delta, verify};
 use crate::client::{ChannelMask, ChannelState, Client, ClientError, Download};
 use crate::domain::{ChannelName, Digest, MaskVersion, SiteName};
-use crate::mask::MaskError;
+use crate::mask::{ApplyError, MaskError};
 use crate::wire::v1::base::Base;
 use crate::wire::v1::devices::Myself;
 
@@ -86,6 +86,8 @@ impl Puller {
     pub fn forget(&mut self) {
         self.myself = None;
         self.base = None;
+        // A mask may have been unfit for the base that was here.
+        self.unfit = None;
     }
 
     /// Asks once: the base if it is not here, the mask if the channel moved. Afterwards the current model
@@ -170,14 +172,29 @@ impl Puller {
         }
         let base = self.source.client.base().await?;
         let digest = base.manifest.digest;
+        let told = base.clone();
         let whole = self.blocking(move |folder| {
-            Ok(folder.base(&digest).is_some() && verify::model(folder, &digest).is_ok())
+            let Some(here) = folder.base(&digest) else {
+                return Ok(false);
+            };
+            let whole = verify::model(folder, &digest).is_ok();
+            // Another server may have the same weights be fed otherwise.
+            if whole && here != told {
+                apply::write_manifest(folder, &told)?;
+            }
+            Ok(whole)
         });
-        if !whole.await? {
+        let mended = !whole.await?;
+        if mended {
             self.fetch_base(&base, outcome).await?;
         }
+        let runs = self.folder.current()? == Some(digest);
         self.folder.change(|state| {
             state.base = Some(digest);
+            if mended && runs {
+                // Whoever runs it may have read the damaged one.
+                state.announced = None;
+            }
             Ok(())
         })?;
         self.repair_current().await?;
@@ -274,8 +291,11 @@ impl Puller {
         let (digest, version) = (mask.digest, mask.version);
         self.unfit = None;
         let made = match self.make(site, mask.clone()).await {
-            // The server may serve another base since this process asked.
-            Err(EdgeError::Mask(MaskError::WrongBase { .. })) => {
+            // The server may serve another base since this process asked, or the one here is damaged.
+            Err(
+                EdgeError::Mask(MaskError::WrongBase { .. })
+                | EdgeError::Apply(ApplyError::Mask(MaskError::WrongBase { .. })),
+            ) => {
                 self.base = None;
                 let mut refreshed = outcome;
                 self.have_base(&mut refreshed).await?;

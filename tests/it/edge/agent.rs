@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Device, server};
+use super::{Device, flip, server};
 
 /// Long enough for the slowest machine; waiting ends as soon as the condition holds.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -100,6 +100,20 @@ fn the_agent_follows_the_channel_reports_and_ends_when_told_to() {
     assert!(said.contains("another agent"), "{said}");
     assert_eq!(agent.terminated(), Some(0));
     device.pulled();
+}
+
+#[test]
+fn a_base_that_is_damaged_under_the_agent_is_fetched_again_for_the_next_mask() {
+    let device = Device::new();
+    device.world().releases(1);
+    let _agent = device.agent(None);
+    device.until("mask 1", |status| status["mask"] == 1);
+    let base = device.world().weights.digest().to_string();
+    flip(&device.dir().join("models").join(base).join("model.safetensors"));
+    device.world().releases(2);
+    device.until("mask 2", |status| {
+        status["mask"] == 2 && status["agent"]["error"].is_null()
+    });
 }
 
 #[test]

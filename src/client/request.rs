@@ -135,6 +135,12 @@ impl Call {
         self
     }
 
+    /// Gives each sending no longer than that, its answer included.
+    pub(super) fn within(mut self, longest: Duration) -> Self {
+        self.builder = self.builder.timeout(longest);
+        self
+    }
+
     /// Sends it, again where that is safe and helps. Every status but success and 304 is an error.
     pub(super) async fn send(self) -> Result<Response, ClientError> {
         let attempts = self.client.0.attempts;

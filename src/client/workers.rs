@@ -1,11 +1,16 @@
 //! `/v1/workers`, and the bytes that a worker reads and writes for its attempt
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use reqwest::Method;
 
-use super::{Client, ClientError};
+use super::{Client, ClientError, IDLE};
 use crate::domain::{AttemptId, Digest};
 use crate::wire::v1::workers::Worker;
+
+/// Bytes a second below which an upload counts as broken.
+const SLOWEST: u64 = 32 << 10;
 
 impl Client {
     /// All workers that asked for work lately.
@@ -29,7 +34,9 @@ impl Client {
         let digest = Digest::of(&bytes);
         let (attempt, name) = (attempt.to_string(), digest.to_string());
         let call = self.stream(Method::PUT, &["worker", "attempts", &attempt, "blobs", &name]);
-        call.body(bytes).done().await?;
+        // The lease is kept alive meanwhile, so nobody else would end a sending that is never answered.
+        let longest = IDLE + Duration::from_secs(bytes.len() as u64 / SLOWEST);
+        call.body(bytes).within(longest).done().await?;
         Ok(digest)
     }
 }

@@ -6,6 +6,7 @@ use crate::domain::Split;
 use crate::domain::image::Metadata;
 use crate::mask::{Limits, apply_artefact, decode};
 use crate::train::device::DeviceChoice;
+use crate::train::experts::stages::unbundled;
 use crate::train::generated::{QUICK, generated_base};
 use crate::train::recipe::Norms;
 use crate::worker::pictures::Source;
@@ -399,6 +400,16 @@ fn an_attempt_with_experts_goes_on_in_the_training_where_it_was_stopped() {
         assert!(resumed.notes.iter().any(|note| note.contains("damaged")));
         assert!(resumed.checkpoints.len() < whole.checkpoints.len(), "{step}");
     }
+    // Going on at its end, no checkpoint says less than the one that it goes on at.
+    let last = whole.checkpoints.pop().unwrap();
+    let stages = |checkpoint: &[u8]| unbundled(checkpoint).unwrap().len();
+    assert_eq!(stages(&last), 3);
+    let mut again = with_experts();
+    again.resume = Resume::From(last);
+    let mut ended = Diary::default();
+    let (on, ..) = self::artefact(carried_out(&again, &mut ended));
+    assert_eq!(on.header.weights, artefact.header.weights);
+    assert!(ended.checkpoints.iter().all(|checkpoint| stages(checkpoint) == 3));
     let mut strict = with_experts();
     strict.resume = Resume::From(b"damaged".to_vec());
     let device = DeviceChoice::Cpu.open(1).unwrap();

@@ -41,7 +41,7 @@ pub(super) fn training_images(pictures: &[Picture], recipe: &Recipe, view: &View
     let tiles = view.tiles.count();
     let pictures = distinct
         .len()
-        .min(most_pictures(tiles, cached_edge(&recipe.augment, size)));
+        .min(most_training(recipe, tiles, cached_edge(&recipe.augment, size)));
     let (training, _) = moments::split(recipe.selection.as_ref(), pictures * tiles, tiles);
     training.len()
 }
@@ -56,7 +56,10 @@ pub(super) fn decoded(input: &AttemptInput, events: &mut dyn AttemptEvents) -> O
     let mut sorted: Vec<&Picture> = input.images.iter().collect();
     sorted.sort_by_key(|picture| picture.digest);
     sorted.dedup_by_key(|picture| picture.digest);
-    let (all, most) = (sorted.len(), most_pictures(input.view.tiles.count(), edge));
+    let (all, most) = (
+        sorted.len(),
+        most_training(&input.recipe, input.view.tiles.count(), edge),
+    );
     if all > most {
         events.note(&format!(
             "{most} of the {all} images train: more do not fit in memory"
@@ -97,6 +100,11 @@ pub(super) fn decoded(input: &AttemptInput, events: &mut dyn AttemptEvents) -> O
 /// How many pictures of so many tiles of `edge` × `edge` pixels may be in memory.
 pub(super) fn most_pictures(tiles: usize, edge: u32) -> usize {
     MOST_BYTES / (tiles * 3 * edge as usize * edge as usize)
+}
+
+/// How many of them train: an expert has copies of its own.
+fn most_training(recipe: &Recipe, tiles: usize, edge: u32) -> usize {
+    most_pictures(tiles, edge) / if recipe.experts.is_some() { 2 } else { 1 }
 }
 
 /// How many labelled ones.

@@ -56,7 +56,7 @@ pub(super) fn input(
         let path = fetched.path(&stored.digest)?.to_owned();
         Some(Picture {
             digest: stored.digest,
-            source: Source::Path(path),
+            source: Source::Cached(path),
         })
     };
     let labelled = fetched.lists.labelled.iter().map(|labelled| {

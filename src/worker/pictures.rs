@@ -31,6 +31,8 @@ pub enum Source {
     Bytes(Vec<u8>),
     /// In a file, which is read when it is needed.
     Path(PathBuf),
+    /// The same in a cache, where its name says nothing to people.
+    Cached(PathBuf),
 }
 
 /// A labelled picture; never trained on.
@@ -62,7 +64,7 @@ impl Picture {
     pub fn name(&self) -> String {
         match &self.source {
             Source::Path(path) => path.display().to_string(),
-            Source::Bytes(_) => self.digest.to_string(),
+            Source::Bytes(_) | Source::Cached(_) => self.digest.to_string(),
         }
     }
 
@@ -70,7 +72,7 @@ impl Picture {
     pub fn decode(&self, preprocessing: &Preprocessing, view: &View) -> Result<Vec<RgbImage>, Unreadable> {
         let bytes = match &self.source {
             Source::Bytes(bytes) => Cow::Borrowed(bytes.as_slice()),
-            Source::Path(path) => Cow::Owned(std::fs::read(path)?),
+            Source::Path(path) | Source::Cached(path) => Cow::Owned(std::fs::read(path)?),
         };
         Ok(preprocessing.inputs(&bytes, view, &DecodeLimits::default())?)
     }

@@ -47,6 +47,27 @@ small = { count = 1, size = 32, scale = [0.1, 0.3] }
 ";
 
 #[test]
+fn a_file_that_cannot_be_written_is_said_before_anything_is_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("file"), "").unwrap();
+    for (option, path) in [
+        ("--out", at("no/mask.kgm")),
+        ("--report", at("no/report.json")),
+        ("--scores", at("file/scores")),
+        ("--checkpoint", at("")),
+    ] {
+        let out = at("mask.kgm");
+        let more: &[&str] = if option == "--out" { &[] } else { &["--out", &out] };
+        // Nothing else is there either, so this is what is looked at first.
+        let fixed = ["train", "--base", "none", "--images", "none", option, &path];
+        let answer = worker(&[&fixed, more].concat());
+        assert_ne!(answer.code, Some(0));
+        assert!(answer.err.contains(path.trim_end_matches('/')), "{}", answer.err);
+    }
+}
+
+#[test]
 fn a_folder_of_pictures_becomes_a_mask_that_verifies_on_its_base() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

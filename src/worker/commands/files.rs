@@ -37,6 +37,18 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), WorkerCommandE
     Ok(())
 }
 
+/// Refuses a file that could not be written: a folder, or one in a folder that is not there.
+pub(super) fn writable(path: &Path) -> Result<(), WorkerCommandError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let refused = match folder.map(fs::metadata).transpose() {
+        Err(error) => Some(error),
+        Ok(Some(found)) if !found.is_dir() => Some(std::io::ErrorKind::NotADirectory.into()),
+        Ok(_) if path.is_dir() => Some(std::io::ErrorKind::IsADirectory.into()),
+        Ok(_) => None,
+    };
+    refused.map_or(Ok(()), |error| Err(at(path)(error)))
+}
+
 /// The caption beside a labelled picture, `NAME.json` or `NAME.EXT.json`, if there is one: its metadata.
 pub(super) fn metadata(picture: &Path) -> Result<Metadata, WorkerCommandError> {
     let mut appended = picture.as_os_str().to_owned();

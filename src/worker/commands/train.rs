@@ -97,6 +97,11 @@ pub struct TrainArgs {
 
 /// Trains what the recipe says, writes it, and prints what came out.
 pub fn train(args: &TrainArgs) -> Result<(), WorkerCommandError> {
+    // Nobody should learn after minutes of training that it cannot be written.
+    let files = [&args.report, &args.scores, &args.checkpoint].map(Option::as_deref);
+    for path in files.into_iter().flatten().chain([args.out.as_path()]) {
+        files::writable(path)?;
+    }
     let input = input(args)?;
     if let Some(path) = &args.trace {
         return write_trace(args, &input, path);
@@ -129,9 +134,9 @@ fn train_mask(args: &TrainArgs, input: &AttemptInput) -> Result<(), WorkerComman
             report_json,
             scores,
         } => {
-            written(args.report.as_deref(), &report_json)?;
-            written(args.scores.as_deref(), &scores)?;
             written(Some(&args.out), &artefact)?;
+            written(args.scores.as_deref(), &scores)?;
+            written(args.report.as_deref(), &report_json)?;
             print(args, &report, Some(&artefact), took)?;
         }
     }
@@ -328,8 +333,12 @@ fn print(
         return Ok(());
     }
     let Some((bytes, artefact)) = artefact else {
+        let nothing = match args.start {
+            None => "no weight has fallen",
+            Some(_) => "nothing changed against the mask that it started from",
+        };
         printer::line(&format!(
-            "no improvement found: no weight has fallen in {} pictures' training; nothing was written",
+            "no improvement found: {nothing} in {} pictures' training; no mask was written",
             report.images.used
         ));
         return Ok(());

@@ -1,6 +1,6 @@
 //! Which numbers of a recipe make sense together.
 
-use super::{AugmentRule, Granularity, HeadRule, MaskRule, Mode, Recipe, ScoreRule};
+use super::{AugmentRule, Granularity, HeadRule, MaskRule, Mode, Precision, Recipe, ScoreRule};
 use crate::train::TrainError;
 
 impl Recipe {
@@ -74,6 +74,17 @@ impl Recipe {
                 "mask.evidence needs a window of 3 steps or more, one flip or more, and nothing below 0",
             ),
             (
+                self.mask.evidence.is_none() || self.precision != Precision::Float16,
+                "mask.rule = \"evidence\" counts its steps, and float16 leaves some out: use float32 or bfloat16",
+            ),
+            (
+                (self.mask.evidence.as_ref()).is_none_or(|rule| {
+                    let learning = self.schedule.steps.saturating_sub(self.schedule.warm_up);
+                    self.schedule.epochs.is_some() || rule.window <= learning
+                }),
+                "mask.evidence.window is longer than the steps after the warm-up: nothing would ever fall",
+            ),
+            (
                 match self.schedule.epochs {
                     Some(epochs) => epochs > 0 && self.schedule.steps == 0,
                     None => self.schedule.steps > 0,
@@ -113,6 +124,10 @@ impl Recipe {
             (
                 self.swav.temperature > 0.0 && self.swav.epsilon > 0.0,
                 "temperature and epsilon must be above 0",
+            ),
+            (
+                self.swav.rounds > 0,
+                "swav.rounds must be at least 1: codes are no distribution before",
             ),
             (
                 (0.0..1.0).contains(&self.swav.drop_connect),

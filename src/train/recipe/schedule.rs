@@ -64,7 +64,8 @@ pub struct Schedule {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SelectionRule {
     /// The share of the images that trains nothing and tells how good a moment
-    /// is, above 0 and at most a half. Where that would be fewer than 20 images,
+    /// is, above 0 and at most a half: every nth image, n being 1 / share to the
+    /// nearest whole number. Where that would be fewer than 20 images,
     /// all train and the last moment is kept.
     pub held_out: f64,
     /// Steps after the warm-up from one moment to the next.

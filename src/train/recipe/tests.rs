@@ -49,6 +49,26 @@ fn evidence_weighs_single_weights_and_prices_the_loss_as_it_is() {
         let said = evidence(price, more).unwrap_err().to_string();
         assert!(said.contains(word), "{said}");
     }
+    let with = |precision| Recipe {
+        precision,
+        ..evidence(0.0, "normalise = true").unwrap()
+    };
+    with(Precision::Bfloat16).checked().unwrap();
+    let said = with(Precision::Float16).checked().unwrap_err().to_string();
+    assert!(said.contains("float16"), "{said}");
+    let said = with(Precision::Float32)
+        .within(12)
+        .checked()
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("longer than the steps"), "{said}");
+}
+
+#[test]
+fn codes_need_a_round() {
+    let factory = include_str!("../../../recipes/factory.toml");
+    let said = Recipe::parse(&factory.replace("rounds = 3", "rounds = 0")).unwrap_err();
+    assert!(said.to_string().contains("swav.rounds"), "{said}");
 }
 
 #[test]

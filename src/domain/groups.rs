@@ -6,7 +6,8 @@
 //!
 //! Many groups are looked at, so some look worse by chance. Each group's
 //! interval is therefore drawn at a confidence of 1 − .05 / groups (Bonferroni;
-//! Dunn 1961): a mask that hurts nobody is held for that at most once in forty.
+//! Dunn 1961): by intervals a mask that hurts nobody is held at most once in
+//! forty. A great loss counts without one, too, and there chance has no bound.
 //! The number of masks judged before does not widen these intervals: that
 //! would hide losses.
 

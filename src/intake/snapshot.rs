@@ -7,8 +7,7 @@ use crate::catalog::images::Match;
 use crate::catalog::snapshots::Chosen;
 use crate::catalog::validation::LabelledImage;
 use crate::catalog::{images, sites, snapshots, validation};
-use crate::domain::health::{Exclusion, FindingCode};
-use crate::domain::image::PerceptualHash;
+use crate::domain::health::{Exclusion, FindingCode, Likenesses};
 use crate::domain::{Digest, SiteName};
 use crate::wire::v1::snapshots::{NewSnapshot, Snapshot};
 
@@ -39,8 +38,7 @@ pub async fn snapshot(
         // After the images, so that none of them came too late to be looked at.
         let reasons = reasons(intake, site, &new.exclude).await?;
         let matches = matching.len() as u64;
-        // 100,000 images against 2,000 are 200 million comparisons: a fraction of a
-        // second, but not one in which this thread should serve others.
+        // Of 100,000 images a part of a second, in which this thread should serve others.
         let chosen = tokio::task::spawn_blocking(move || choose(matching, &reasons, &judges));
         let Choice {
             kept,
@@ -123,15 +121,13 @@ struct Choice {
 
 fn choose(matching: Vec<Match>, reasons: &Reasons, judges: &[LabelledImage]) -> Choice {
     let digests: HashSet<Digest> = judges.iter().map(|image| image.digest).collect();
-    let hashes: Vec<PerceptualHash> = judges.iter().map(|image| image.phash).collect();
+    let like_judges: Likenesses = judges.iter().map(|image| image.phash).collect();
     let mut choice = Choice {
         kept: Vec::with_capacity(matching.len()),
         left_out: 0,
         excluded: Vec::new(),
     };
-    let judges = |image: &Match| {
-        digests.contains(&image.digest) || hashes.iter().any(|hash| hash.is_near(image.phash))
-    };
+    let judges = |image: &Match| digests.contains(&image.digest) || like_judges.has_near(image.phash);
     let mut exclude = |image: &Match, reasons: &[Exclusion]| {
         let reasons = reasons.iter().map(|reason| (image.digest, *reason));
         choice.excluded.extend(reasons);
@@ -144,11 +140,13 @@ fn choose(matching: Vec<Match>, reasons: &Reasons, judges: &[LabelledImage]) -> 
             None => stay.push(image),
         }
     }
+    let mut staying: Likenesses = stay.iter().map(|image| image.phash).collect();
     // What they are like may itself be excluded, for blur say, or not match: then one of them takes its place.
     for (image, reasons) in likenesses {
-        if judges(&image) || stay.iter().any(|other| other.phash.is_near(image.phash)) {
+        if judges(&image) || staying.has_near(image.phash) {
             exclude(&image, reasons);
         } else {
+            staying.add(image.phash);
             stay.push(image);
         }
     }
@@ -174,7 +172,7 @@ fn is_likeness(reason: &Exclusion) -> bool {
 mod tests {
     use super::*;
     use crate::domain::Split;
-    use crate::domain::image::Metadata;
+    use crate::domain::image::{Metadata, PerceptualHash};
 
     fn matched(name: &[u8], phash: u64) -> Match {
         Match {

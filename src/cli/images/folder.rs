@@ -188,14 +188,9 @@ fn as_files(mut found: Vec<Finding>, copies: Vec<Digest>) -> Vec<Finding> {
 }
 
 fn print_rejected(rejected: &Rejections) {
-    if rejected.count == 0 {
-        return;
-    }
-    printer::line(&format!("{} files would be rejected:", rejected.count));
-    for file in &rejected.newest {
-        printer::line(&format!("  {}: {}", file.name, file.detail));
-    }
-    if rejected.count > rejected.newest.len() as u64 {
+    let listed = rejected.newest.len();
+    super::health::rejected(rejected, "files would be rejected", listed);
+    if rejected.count > listed as u64 {
         printer::note("there are more; list all with --limit 0");
     }
 }

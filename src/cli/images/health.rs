@@ -5,9 +5,9 @@ use clap::Args;
 use crate::cli::printer;
 use crate::cli::remote::{CommandError, Remote};
 use crate::client::Client;
-use crate::domain::health::{DoubtedLabel, Finding, FindingCode};
+use crate::domain::health::{DoubtedLabel, FEWEST_COMPARED, Finding, FindingCode};
 use crate::domain::{Digest, SiteName};
-use crate::wire::v1::health::{Health, HealthQuery, Rejections};
+use crate::wire::v1::health::{Health, HealthQuery, MOST_LISTED, Rejections};
 
 /// Arguments of `images health`.
 #[derive(Debug, Args)]
@@ -28,11 +28,6 @@ pub struct HealthArgs {
     limit: u32,
 }
 
-/// Most images that a server lists of a finding.
-const MOST_LISTED: u32 = 10_000;
-/// Fewest images that the rules compare with each other.
-const COMPARED_FROM: u64 = 20;
-
 /// Runs the command.
 pub async fn run(remote: &Remote, args: &HealthArgs) -> Result<(), CommandError> {
     #[cfg(feature = "server")]
@@ -47,7 +42,7 @@ pub async fn run(remote: &Remote, args: &HealthArgs) -> Result<(), CommandError>
     remote.answer(&health, || {
         print(&health, args.finding, compared, ToString::to_string);
         if args.finding.is_none() {
-            rejected(&health.rejected);
+            rejected(&health.rejected, "submitted files were rejected, the newest", 5);
         }
     });
     shortened(&health, args.finding, args.limit);
@@ -102,9 +97,9 @@ pub(super) fn print<D: AsRef<str>>(
     name: impl Fn(&Digest) -> D,
 ) {
     let found = &health.findings;
-    let few = (1..COMPARED_FROM).contains(&compared).then(|| {
+    let few = (1..FEWEST_COMPARED as u64).contains(&compared).then(|| {
         format!(
-            "fewer than {COMPARED_FROM} images are judged by absolute limits only, not compared with each other"
+            "fewer than {FEWEST_COMPARED} images are judged by absolute limits only, not compared with each other"
         )
     });
     if let Some(code) = only {
@@ -171,16 +166,14 @@ pub(super) fn shortened(health: &Health, only: Option<FindingCode>, limit: u32) 
     }
 }
 
-/// Prints the newest files that a site rejected.
-fn rejected(rejected: &Rejections) {
-    if rejected.count > 0 {
-        printer::line(&format!(
-            "{} submitted files were rejected, the newest:",
-            rejected.count
-        ));
-        for file in rejected.newest.iter().take(5) {
-            printer::line(&format!("  {}: {}", file.name, file.detail));
-        }
+/// Prints at most `most` of the rejected files, below how many there are and what `said` of them.
+pub(super) fn rejected(rejected: &Rejections, said: &str, most: usize) {
+    if rejected.count == 0 {
+        return;
+    }
+    printer::line(&format!("{} {said}:", rejected.count));
+    for file in rejected.newest.iter().take(most) {
+        printer::line(&format!("  {}: {}", file.name, file.detail));
     }
 }
 
@@ -219,8 +212,8 @@ mod tests {
             })),
         };
         let found = |count: u64| findings(&(0..count).map(seen).collect::<Vec<_>>());
-        assert!(found(COMPARED_FROM - 1).is_empty());
-        let codes: Vec<_> = (found(COMPARED_FROM).iter())
+        assert!(found(FEWEST_COMPARED as u64 - 1).is_empty());
+        let codes: Vec<_> = (found(FEWEST_COMPARED as u64).iter())
             .map(|finding| finding.code)
             .collect();
         assert_eq!(codes, [FindingCode::Dark]);

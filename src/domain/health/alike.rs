@@ -8,27 +8,54 @@ use crate::domain::image::PerceptualHash;
 /// differ, so that near hashes have at least one block in common.
 const BLOCKS: u32 = PerceptualHash::NEAR + 1;
 
+/// Hashes among which near ones are found by their blocks, so that 100,000 images
+/// need no ten billion comparisons.
+#[derive(Debug, Default)]
+pub struct Likenesses(HashMap<(u32, u64), Vec<PerceptualHash>>);
+
+impl Likenesses {
+    /// Adds a hash.
+    pub fn add(&mut self, hash: PerceptualHash) {
+        for block in blocks(hash) {
+            self.0.entry(block).or_default().push(hash);
+        }
+    }
+
+    /// Whether one of them is near `hash`.
+    pub fn has_near(&self, hash: PerceptualHash) -> bool {
+        let mut candidates = blocks(hash).filter_map(|block| self.0.get(&block)).flatten();
+        candidates.any(|other| other.is_near(hash))
+    }
+}
+
+impl FromIterator<PerceptualHash> for Likenesses {
+    fn from_iter<I: IntoIterator<Item = PerceptualHash>>(hashes: I) -> Self {
+        let mut all = Self::default();
+        hashes.into_iter().for_each(|hash| all.add(hash));
+        all
+    }
+}
+
 /// Which of `hashes` are near an earlier one that is near none itself, in order.
 ///
 /// The first of a family stays and the others are compared with it alone:
 /// chains (a is near b, b near c, but a not near c) do not pull in what looks
-/// otherwise. Hashes are looked up by their blocks, so that 100,000 images need
-/// no ten billion comparisons.
+/// otherwise.
 pub(super) fn near_earlier(hashes: &[PerceptualHash]) -> Vec<usize> {
-    let mut first: HashMap<(u32, u64), Vec<PerceptualHash>> = HashMap::new();
-    let mut found = Vec::new();
+    let (mut first, mut found) = (Likenesses::default(), Vec::new());
     for (at, hash) in hashes.iter().enumerate() {
-        let blocks: Vec<(u32, u64)> = (0..BLOCKS).map(|block| (block, of_block(*hash, block))).collect();
-        let candidates = blocks.iter().filter_map(|block| first.get(block)).flatten();
-        if candidates.into_iter().any(|other| other.is_near(*hash)) {
+        if first.has_near(*hash) {
             found.push(at);
         } else {
-            for block in blocks {
-                first.entry(block).or_default().push(*hash);
-            }
+            first.add(*hash);
         }
     }
     found
+}
+
+/// The blocks of a hash, each with its number.
+fn blocks(hash: PerceptualHash) -> impl Iterator<Item = (u32, u64)> {
+    (0..BLOCKS).map(move |block| (block, of_block(hash, block)))
 }
 
 /// The bits of a block.

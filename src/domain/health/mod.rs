@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use super::Digest;
 use super::image::PerceptualHash;
 
-pub use rules::findings;
+pub use alike::Likenesses;
+pub use rules::{FEWEST_COMPARED, findings};
 
 /// Most images that a report lists of one finding, as many as it looks at of those that train; the count says how many there are.
 pub const MOST_LISTED: usize = 1_000;

@@ -19,7 +19,7 @@ use crate::domain::robust::Spread;
 /// How many robust deviations from the middle are usual.
 const USUAL: f64 = 5.0;
 /// Fewest measured images that have a middle worth comparing with.
-const FEWEST: usize = 20;
+pub const FEWEST_COMPARED: usize = 20;
 /// Greatest share of the images that are strays; a few ([`FEW`]) may always be.
 const MANY: f64 = 0.1;
 const FEW: usize = 5;
@@ -282,7 +282,7 @@ impl Rule {
 impl Figure {
     /// The images beyond the limit with how far they are, and the limit in words; none if there is none.
     fn judge(&self, usable: &[(&Seen, &Quality)]) -> Option<(String, Vec<(f64, Digest)>)> {
-        if usable.len() < FEWEST {
+        if usable.len() < FEWEST_COMPARED {
             return None;
         }
         let values: Vec<f64> = usable

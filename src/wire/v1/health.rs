@@ -6,6 +6,9 @@ use utoipa::{IntoParams, ToSchema};
 use crate::domain::health::{DoubtedLabel, Finding, FindingCode};
 use crate::domain::{JobId, Timestamp};
 
+/// Most images that are listed of a finding.
+pub const MOST_LISTED: u32 = 10_000;
+
 /// What may be wrong with a site's images and with its validation set. Nothing
 /// is deleted for it: make a snapshot that leaves findings out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

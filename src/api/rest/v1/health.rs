@@ -8,10 +8,10 @@ use crate::catalog::sites;
 use crate::domain::SiteName;
 use crate::domain::health::{Finding, FindingCode};
 use crate::domain::permission::Action;
-use crate::wire::v1::health::{Health, HealthQuery};
+use crate::wire::v1::health::{Health, HealthQuery, MOST_LISTED};
 
 /// Images listed of a finding unless asked otherwise, and at most.
-const LISTED: (u32, u32) = (100, 10_000);
+const LISTED: (u32, u32) = (100, MOST_LISTED);
 /// Images of before that one question looks at: a few seconds.
 const LOOKED_AT: usize = 128;
 

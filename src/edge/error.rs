@@ -66,7 +66,7 @@ pub enum EdgeError {
     Mask(#[from] MaskError),
     /// A mask could not be applied.
     #[error(transparent)]
-    Apply(#[from] ApplyError),
+    Apply(ApplyError),
     /// A mask was made for other inputs.
     #[error("mask {artefact} was trained with preprocessing {given}, the base has {expected}; it was not applied", artefact = artefact.short(), given = given.short(), expected = expected.short())]
     OtherPreprocessing {
@@ -145,11 +145,20 @@ impl EdgeError {
         matches!(
             self,
             Self::Mask(_)
-                | Self::Apply(ApplyError::Mask(_))
                 | Self::OtherPreprocessing { .. }
                 | Self::ForeignMask { .. }
                 | Self::OtherVersion { .. }
         )
+    }
+}
+
+/// What is wrong with a mask is told alike, whether it was found before or while it was laid over the base.
+impl From<ApplyError> for EdgeError {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Mask(error) => Self::Mask(error),
+            other => Self::Apply(other),
+        }
     }
 }
 

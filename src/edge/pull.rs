@@ -11,7 +11,7 @@ use super::verify::Expected;
 use super::{DeviceFolder, EdgeError, Fetched, Release, Slot, apply, delta, verify};
 use crate::client::{ChannelMask, ChannelState, Client, ClientError, Download};
 use crate::domain::{ChannelName, Digest, MaskVersion, SiteName};
-use crate::mask::{ApplyError, MaskError};
+use crate::mask::MaskError;
 use crate::wire::v1::base::Base;
 use crate::wire::v1::devices::Myself;
 
@@ -292,10 +292,7 @@ impl Puller {
         self.unfit = None;
         let made = match self.make(site, mask.clone()).await {
             // The server may serve another base since this process asked, or the one here is damaged.
-            Err(
-                EdgeError::Mask(MaskError::WrongBase { .. })
-                | EdgeError::Apply(ApplyError::Mask(MaskError::WrongBase { .. })),
-            ) => {
+            Err(EdgeError::Mask(MaskError::WrongBase { .. })) => {
                 self.base = None;
                 let mut refreshed = outcome;
                 self.have_base(&mut refreshed).await?;

@@ -17,7 +17,8 @@ use crate::domain::image::Metadata;
 use crate::domain::job::{Order, Phase, Progress};
 use crate::domain::report::{Kpi, LabelFree, LabelledFigures};
 use crate::domain::{Digest, Split};
-use crate::evaluate::{self, Asked, Embeddings, EvaluateError, Heard, Settings, Space, confusion, sample};
+use crate::evaluate::sample::{Sample, sample};
+use crate::evaluate::{self, Asked, Embeddings, EvaluateError, Heard, Settings, Space};
 use crate::mask::cascade::Inference;
 use crate::mask::{Mask, apply};
 use crate::train::experts::embed::{Cascade, Model, batch};
@@ -302,12 +303,8 @@ fn labelled(input: &AttemptInput, split: Split, events: &mut dyn AttemptEvents) 
     let most = most_labelled(input.view.tiles.count(), size);
     let all = chosen.len();
     let labels: Vec<usize> = chosen.iter().map(|labelled| class_of(labelled)).collect();
-    let judging = sample::sample(&labels, most);
-    let mut whole = Vec::new();
+    let Sample { judging, whole } = sample(&labels, most);
     if judging.len() < all {
-        whole = (confusion::by_label(&labels, classes.len()).iter())
-            .map(Vec::len)
-            .collect();
         let (judging, split) = (judging.len(), split.word());
         events.note(&format!(
             "{judging} of the {all} pictures of the {split} split judge: more take too much memory"

@@ -12,7 +12,8 @@ use crate::cli::printer;
 use crate::domain::gate::GateSettings;
 use crate::domain::report::{Figure, ImageCounts, Report};
 use crate::evaluate::knn::KnnSettings;
-use crate::evaluate::{self, Asked, Embeddings, Heard, Settings, confusion, sample};
+use crate::evaluate::sample::{Sample, sample};
+use crate::evaluate::{self, Asked, Embeddings, Heard, Settings, confusion};
 use crate::mask::apply;
 use crate::train::experts::embed::Model;
 use crate::train::{Embedder, TrainError};
@@ -39,8 +40,7 @@ pub(super) fn judge(
         .flat_map(|(label, (_, paths))| paths.iter().map(move |path| (label, path)))
         .collect();
     let labels: Vec<usize> = labelled.iter().map(|(label, _)| *label).collect();
-    let whole: Vec<usize> = classes.iter().map(|(_, paths)| paths.len()).collect();
-    let judging = sample::sample(
+    let Sample { judging, whole } = sample(
         &labels,
         most_labelled(view.tiles.count(), preprocessing.seen(&view).size),
     );

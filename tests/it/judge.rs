@@ -1,5 +1,7 @@
 //! `judge`: a mask or weights beside the base, with labels and without.
 
+use std::path::{Path, PathBuf};
+
 use crate::support::{Answer, artefact_at, generated_base, stored};
 use crate::worker::{labelled_folder, pictures, worker};
 
@@ -9,13 +11,18 @@ fn judged_by(base: &str, more: &[&str]) -> Answer {
     worker(&[&fixed, more].concat())
 }
 
+/// A base and a mask over it, in files.
+fn base_and_mask(folder: &Path) -> (PathBuf, PathBuf) {
+    let base = generated_base(1);
+    let mask = folder.join("mask.kgm");
+    std::fs::write(&mask, artefact_at(&base, 32)).unwrap();
+    (stored(&base, folder, "base.safetensors"), mask)
+}
+
 #[test]
 fn a_mask_that_changes_nothing_does_not_pass_the_gate() {
     let folder = tempfile::tempdir().unwrap();
-    let base = generated_base(1);
-    let path = stored(&base, folder.path(), "base.safetensors");
-    let mask = folder.path().join("mask.kgm");
-    std::fs::write(&mask, artefact_at(&base, 32)).unwrap();
+    let (path, mask) = base_and_mask(folder.path());
     let labelled = folder.path().join("labelled");
     for class in ["good", "scratched"] {
         std::fs::rename(pictures(folder.path(), 6), labelled_folder(&labelled, class)).unwrap();
@@ -66,10 +73,7 @@ fn a_mask_that_changes_nothing_does_not_pass_the_gate() {
 #[test]
 fn splits_are_not_taken_for_classes() {
     let folder = tempfile::tempdir().unwrap();
-    let base = generated_base(1);
-    let path = stored(&base, folder.path(), "base.safetensors");
-    let mask = folder.path().join("mask.kgm");
-    std::fs::write(&mask, artefact_at(&base, 32)).unwrap();
+    let (path, mask) = base_and_mask(folder.path());
     let labelled = folder.path().join("labelled");
     for split in ["validation", "test"] {
         for class in ["good", "scratched"] {
@@ -77,7 +81,7 @@ fn splits_are_not_taken_for_classes() {
             std::fs::rename(pictures(folder.path(), 6), class).unwrap();
         }
     }
-    let judge = |labelled: &std::path::Path| {
+    let judge = |labelled: &Path| {
         let [mask, labelled] = [&mask, labelled].map(|path| path.to_str().unwrap());
         judged_by(
             path.to_str().unwrap(),

@@ -301,17 +301,23 @@ async fn health_lists_what_a_snapshot_can_exclude(#[values(Sqlite, Postgres)] ba
     server.stop().await;
 }
 
-#[rstest]
-#[tokio::test]
-async fn what_one_report_found_stays_out_of_snapshots_after_the_next(
-    #[values(Sqlite, Postgres)] backend: Backend,
-) {
+/// A server whose site `osaka` has a base and images 1 to 4.
+async fn four_images(backend: Backend) -> (Server, Person) {
     let server = Server::with_base(backend).await;
     let engineer = server.engineer("osaka").await;
     for number in 1..5 {
         let name = format!("{number}.png");
         engineer.submits("osaka", &name, picture(number)).await.good();
     }
+    (server, engineer)
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_one_report_found_stays_out_of_snapshots_after_the_next(
+    #[values(Sqlite, Postgres)] backend: Backend,
+) {
+    let (server, engineer) = four_images(backend).await;
     let images = engineer.get("/v1/sites/osaka/images").await.good().json();
     let found: Vec<Digest> = (images["items"].as_array().unwrap().iter())
         .map(|image| image["digest"].as_str().unwrap().parse().unwrap())
@@ -365,12 +371,7 @@ async fn reports(server: &Server, health: EmbeddingHealth) {
 async fn what_embeddings_found_is_told_until_the_image_or_the_label_is_gone(
     #[values(Sqlite, Postgres)] backend: Backend,
 ) {
-    let server = Server::with_base(backend).await;
-    let engineer = server.engineer("osaka").await;
-    for number in 1..5 {
-        let name = format!("{number}.png");
-        engineer.submits("osaka", &name, picture(number)).await.good();
-    }
+    let (server, engineer) = four_images(backend).await;
     // Two images whose labels are doubted, between others.
     let labels = async |class: &str| {
         let doubted = [11, 12].map(|number| (format!("{class}/{number}.png"), picture(number)));
